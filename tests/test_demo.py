@@ -8,6 +8,7 @@ import numba_rt
 from numba_rt.demo import __main__ as demo
 from numba_rt.demo import network, train
 from numba_rt.demo.scans import HELD_OUT, Scans, held_out, split
+from numba_rt.kernel_cache import Stats
 
 
 @pytest.fixture
@@ -101,6 +102,18 @@ def test_drawing_falls_back_to_ascii(monkeypatch):
 def test_duration(monkeypatch, seconds, text):
     monkeypatch.setattr(demo, "can_print", lambda text: True)
     assert demo.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("after", "text"),
+    [
+        (Stats(loaded=2, compiled=9, compile_seconds=1.5), "6 kernels in 500 ms (cold)"),
+        (Stats(loaded=5, compiled=3, compile_seconds=1.0), "nothing: 4 kernels came from the cache"),
+        (Stats(loaded=1, compiled=3, compile_seconds=1.0), "nothing to do"),
+    ],
+)
+def test_compilation_counts_from_the_start_of_the_demo(after, text):
+    assert demo.compilation(Stats(loaded=1, compiled=3, compile_seconds=1.0), after).startswith(text)
 
 
 def test_conv_equals_its_definition(rng):

@@ -15,6 +15,7 @@ import numpy as np
 import numba_rt
 from numba_rt import jit
 from numba_rt.demo.scans import INK, Scans, held_out
+from numba_rt.kernel_cache import Stats
 
 T = TypeVar("T")
 
@@ -84,13 +85,13 @@ def duration(seconds: float) -> str:
     return f"{value:.{max(0, 2 - int(math.log10(max(value, 1))))}f} {unit}"
 
 
-def compilation(before: jit.Stats, after: jit.Stats) -> str:
+def compilation(before: Stats, after: Stats) -> str:
     """What happened to the kernels between two readings of the counters."""
     compiled, loaded = after.compiled - before.compiled, after.loaded - before.loaded
     if compiled:
         seconds = after.compile_seconds - before.compile_seconds
-        return f"{compiled} kernels in {duration(seconds)}; they are cached, the next start is quick"
-    return f"nothing: all {loaded} kernels come from the cache"
+        return f"{compiled} kernels in {duration(seconds)} (cold); the next start finds them in the cache"
+    return f"nothing: {loaded} kernels came from the cache" if loaded else "nothing to do"
 
 
 def choose(scans: Scans, probabilities: np.ndarray) -> list[int]:
