@@ -1,0 +1,1 @@
+"""Vector code: what the processor offers, and generators of LLVM code for kernels."""

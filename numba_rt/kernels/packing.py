@@ -1,0 +1,109 @@
+"""Packed operands of matrix products: panels of `NR` columns, one row of a panel after the other."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from numba_rt.jit import kernel, prange, u
+from numba_rt.simd.isa import ISA
+
+__all__ = ["NR", "pack_b", "pack_columns", "pack_conv", "pack_rows", "packed_size"]
+
+NR = ISA.nr
+"""Columns of a panel."""
+
+
+def packed_size(k: int, n: int) -> int:
+    """Elements of a packed (k, n) matrix."""
+    return -(-n // NR) * k * NR
+
+
+def pack_b(b: np.ndarray, transposed: bool = False) -> np.ndarray:
+    """Packs (..., k, n), or (..., n, k) when transposed, as (..., panels, k, NR).
+
+    Columns past n are zero.
+    """
+    if transposed:
+        b = np.swapaxes(b, -1, -2)
+    *batch, k, n = b.shape
+    panels = -(-n // NR)
+    packed = aligned_zeros((*batch, panels, k, NR))
+    whole = n // NR
+    if whole:
+        packed[..., :whole, :, :] = np.swapaxes(b[..., : whole * NR].reshape(*batch, k, whole, NR), -2, -3)
+    if panels > whole:
+        packed[..., whole, :, : n - whole * NR] = b[..., whole * NR :]
+    return packed
+
+
+def pack_conv(w: np.ndarray, groups: int = 1) -> np.ndarray:
+    """Packs convolution weights (oc, ic / groups, *kernel) as (groups, panels, taps * ic / groups, NR).
+
+    Rows of a panel are ordered by tap, then by channel: the order of a window of NHWC data.
+    """
+    oc, channels = w.shape[:2]
+    taps = w.reshape(groups, oc // groups, channels, -1)
+    return pack_b(taps.transpose(0, 3, 2, 1).reshape(groups, -1, oc // groups))
+
+
+def aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:
+    """Zeros that start at a cache line."""
+    count = int(np.prod(shape, dtype=np.int64))
+    raw = np.zeros(count + 16, np.float32)
+    skip = (-raw.ctypes.data // 4) % 16
+    return raw[skip : skip + count].reshape(shape)
+
+
+@kernel
+def pack_rows(b, g, packed, tasks):
+    """Packs float32 matrices (k, n) whose rows are contiguous.
+
+    b flat; g int64: batch0, batch1, k, n, row stride, batch strides 0 and 1 of b;
+    packed flat, batch0 * batch1 * packed_size(k, n).
+    """
+    k, n, ld = g[2], g[3], g[4]
+    panels = (n + NR - 1) // NR
+    total = g[0] * g[1] * panels
+    for t in prange(tasks):
+        for item in range(t * total // tasks, (t + 1) * total // tasks):
+            matrix, panel = item // panels, item % panels
+            source = matrix // g[1] * g[5] + matrix % g[1] * g[6] + panel * NR
+            target = item * k * NR
+            cols = min(NR, n - panel * NR)
+            if cols == NR:
+                for _ in range(k):
+                    for j in range(NR):
+                        packed[u(target + j)] = b[u(source + j)]
+                    source += ld
+                    target += NR
+            else:
+                for _ in range(k):
+                    for j in range(cols):
+                        packed[u(target + j)] = b[u(source + j)]
+                    for j in range(cols, NR):
+                        packed[u(target + j)] = np.float32(0)
+                    source += ld
+                    target += NR
+
+
+@kernel
+def pack_columns(b, g, packed, tasks):
+    """Packs float32 matrices (n, k), the transposes of (k, n), whose rows are contiguous.
+
+    b flat; g int64: batch0, batch1, k, n, row stride, batch strides 0 and 1 of b;
+    packed flat, batch0 * batch1 * packed_size(k, n).
+    """
+    k, n, ld = g[2], g[3], g[4]
+    panels = (n + NR - 1) // NR
+    total = g[0] * g[1] * panels
+    for t in prange(tasks):
+        for item in range(t * total // tasks, (t + 1) * total // tasks):
+            matrix, panel = item // panels, item % panels
+            source = matrix // g[1] * g[5] + matrix % g[1] * g[6] + panel * NR * ld
+            cols = min(NR, n - panel * NR)
+            for i in range(k):
+                target = (item * k + i) * NR
+                for j in range(cols):
+                    packed[u(target + j)] = b[u(source + j * ld + i)]
+                for j in range(cols, NR):
+                    packed[u(target + j)] = np.float32(0)
