@@ -1,0 +1,222 @@
+"""Model: load, run, look inside. The only place where all stages meet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from numba_rt import threads as thread_pool
+from numba_rt.dtypes import STRING, dtype_name
+from numba_rt.errors import InputError
+from numba_rt.graph import Fact, Graph, Sym, Value
+from numba_rt.optimize import Report, optimize
+from numba_rt.plan import Plan, schedule
+from numba_rt.program import Program
+
+
+def load(
+    source: str | os.PathLike[str] | bytes | Any,
+    *,
+    threads: int | None = None,
+    optimize: bool = True,
+) -> Model:
+    """Load a model.
+
+    Args:
+        source: path of an .onnx file, its bytes, or an onnx.ModelProto.
+        threads: most threads a run may use; by default the physical cores this process may use,
+            or NUMBA_RT_NUM_THREADS.
+        optimize: whether to rewrite the graph (fusions, folding) before planning.
+
+    Raises:
+        LoadError: the file is missing, damaged, unsafe or inconsistent.
+        UnsupportedOp: it uses operators that are not implemented; all are listed.
+    """
+    from converter import convert  # the one import against the direction of the layers
+
+    return Model(convert(source), threads=threads, optimized=optimize)
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """Name, dtype and shape of an input or output; a dimension is a number, a symbolic name
+    such as "batch", or None."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int | str | None, ...] | None
+    kind: str = "tensor"
+
+    @staticmethod
+    def of(value: Value) -> TensorInfo:
+        """The description of a graph's input or output."""
+        fact = value.fact
+        shape = None if fact.shape is None else tuple(str(d) if isinstance(d, Sym) else int(d) for d in fact.shape)
+        return TensorInfo(value.name, fact.dtype, shape, fact.kind)
+
+    def __str__(self) -> str:
+        dims = "?" if self.shape is None else ", ".join("?" if d is None else str(d) for d in self.shape)
+        return f"{self.name}: {dtype_name(self.dtype)}[{dims}]"
+
+
+class Outputs(Mapping[str, Any]):
+    """Results of a run, by name and by position."""
+
+    def __init__(self, names: Sequence[str], arrays: Sequence[Any]) -> None:
+        self._names = list(names)
+        self._arrays = list(arrays)
+
+    def __getitem__(self, key: str | int) -> Any:  # type: ignore[override]
+        if isinstance(key, int):
+            return self._arrays[key]
+        try:
+            return self._arrays[self._names.index(key)]
+        except ValueError:
+            raise KeyError(f"no output {key!r}; outputs are {self._names}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __repr__(self) -> str:
+        rows = [f"  {n}: {_describe(a)}" for n, a in zip(self._names, self._arrays, strict=True)]
+        return "\n".join(["Outputs", *rows])
+
+
+@dataclass(eq=False)
+class Model:
+    """A loaded model: call it with arrays. Safe to use from several threads at once."""
+
+    graph: Graph
+    threads: int | None = None
+    optimized: bool = True
+    report: Report = field(default_factory=lambda: Report())
+
+    def __post_init__(self) -> None:
+        self.threads = thread_pool.default_count() if self.threads is None else self.threads
+        self.inputs = [TensorInfo.of(v) for v in self.graph.inputs]
+        self.outputs = [TensorInfo.of(v) for v in self.graph.outputs]
+        self.metadata = dict(self.graph.metadata)
+        self._facts = [v.fact for v in self.graph.inputs]
+        if self.optimized:
+            self.report = optimize(self.graph)
+        self._program = Program(schedule(self.graph), self.threads)
+
+    # -- running ----------------------------------------------------------------------------
+
+    def __call__(self, *args: Any, **named: Any) -> Outputs:
+        """Run on arrays, by position or by name; results by name and index."""
+        if len(args) > len(self.inputs):
+            raise InputError(f"{len(args)} inputs were fed, the model takes {len(self.inputs)}")
+        feeds = dict(zip((i.name for i in self.inputs), args, strict=False))
+        if twice := feeds.keys() & named.keys():
+            raise InputError(f"inputs {sorted(twice)} were fed both by position and by name")
+        return Outputs([o.name for o in self.outputs], self.run(feeds | named))
+
+    def run(self, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> list[Any]:
+        """Run on named arrays.
+
+        Args:
+            feeds: input name → array of the declared dtype and rank.
+            outputs: names of the outputs wanted; all by default.
+
+        Returns:
+            The outputs as new arrays, in the order asked for.
+
+        Raises:
+            InputError: a feed is missing, unknown, or of the wrong dtype or shape.
+        """
+        positions = self._positions(outputs) if outputs else None
+        results = self._program.run(self._check(feeds))
+        return results if positions is None else [results[i] for i in positions]
+
+    def plan(self, *args: Any, **named: Any) -> Plan | list[Plan]:
+        """The calls a run on these inputs makes; one plan, or one for each segment."""
+        feeds = dict(zip((i.name for i in self.inputs), args, strict=False)) | named
+        plans = self._program.plans(self._check(feeds))
+        return plans[0] if len(plans) == 1 else plans
+
+    def _positions(self, names: Sequence[str]) -> list[int]:
+        known = [o.name for o in self.outputs]
+        if unknown := [n for n in names if n not in known]:
+            raise InputError(f"unknown outputs {unknown}: the model makes {known}")
+        return [known.index(n) for n in names]
+
+    def _check(self, feeds: Mapping[str, Any]) -> list[Any]:
+        if not isinstance(feeds, Mapping):
+            raise InputError(f"feeds must be a mapping of names to arrays, found {type(feeds).__name__}")
+        if len(feeds) != len(self.inputs) or any(i.name not in feeds for i in self.inputs):
+            known = [i.name for i in self.inputs]
+            missing = [n for n in known if n not in feeds]
+            unknown = [n for n in feeds if n not in known]
+            parts = [f"missing {missing}" if missing else "", f"unknown {unknown}" if unknown else ""]
+            raise InputError(f"inputs {' and '.join(p for p in parts if p)}: the model takes {known}")
+        sizes: dict[str, int] = {}
+        return [
+            _check_feed(i.name, feeds[i.name], f, sizes) for i, f in zip(self.inputs, self._facts, strict=True)
+        ]
+
+    def __repr__(self) -> str:
+        rows = [f"Model {self.graph.name!r}: {len(self.graph.nodes)} nodes"]
+        rows += [f"  input  {i}" for i in self.inputs] + [f"  output {o}" for o in self.outputs]
+        return "\n".join(rows)
+
+
+def _check_feed(name: str, value: Any, fact: Fact, sizes: dict[str, int]) -> Any:
+    """A feed as a C-contiguous array of the declared dtype; symbolic names must agree."""
+    if fact.kind != "tensor":
+        return value
+    array = _as_array(name, value, fact)
+    if array.dtype != fact.dtype:
+        raise InputError(f"input {name!r} has dtype {dtype_name(array.dtype)}: expected {dtype_name(fact.dtype)}")
+    if fact.shape is not None:
+        _check_shape(name, array, fact, sizes)
+    if array.dtype == STRING:
+        return array
+    flags = array.flags
+    if not (flags.c_contiguous and flags.aligned):
+        array = np.array(array, order="C", copy=True)
+    return array
+
+
+def _as_array(name: str, value: Any, fact: Fact) -> np.ndarray:
+    if isinstance(value, np.ndarray):
+        if fact.dtype == STRING and value.dtype.kind in "US":
+            return value.astype(object)
+        if not value.dtype.isnative:
+            return value.astype(value.dtype.newbyteorder("="))
+        return value
+    if value is None:
+        raise InputError(f"input {name!r} is None: expected an array of {dtype_name(fact.dtype)}")
+    if isinstance(value, np.generic) or hasattr(value, "__array__") or hasattr(value, "__dlpack__"):
+        return np.asarray(value)
+    try:
+        return np.asarray(value, dtype=fact.dtype)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"input {name!r} cannot be made into {dtype_name(fact.dtype)}: {error}") from error
+
+
+def _check_shape(name: str, array: np.ndarray, fact: Fact, sizes: dict[str, int]) -> None:
+    assert fact.shape is not None
+    if array.ndim != len(fact.shape):
+        raise InputError(f"input {name!r} has shape {array.shape}: expected rank {len(fact.shape)}, {fact}")
+    for axis, (found, declared) in enumerate(zip(array.shape, fact.shape, strict=True)):
+        if isinstance(declared, Sym):
+            expected = sizes.setdefault(str(declared), found)
+            if expected != found:
+                raise InputError(f"input {name!r} has size {found} on axis {axis}: {declared} is {expected} elsewhere")
+        elif found != declared:
+            raise InputError(f"input {name!r} has size {found} on axis {axis}: expected {declared} ({fact})")
+
+
+def _describe(result: Any) -> str:
+    if isinstance(result, np.ndarray):
+        return f"{dtype_name(result.dtype)}{list(result.shape)}"
+    return type(result).__name__
+

@@ -1,0 +1,81 @@
+"""Facts of a node's outputs, with values followed through small integer arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from numba_rt.dtypes import STRING, dtype_name
+from numba_rt.errors import NumbaRtError, ShapeError
+from numba_rt.graph import Fact, Sym, Undecided
+from numba_rt.graph.fact import SMALL
+from numba_rt.ops._op import Op
+
+
+def infer(op: Op, facts: Sequence[Fact | None], n_outputs: int, where: str = "") -> tuple[Fact, ...]:
+    """Facts of the outputs of one node. `where` names the node in errors."""
+    try:
+        out = _infer_facts(op, facts, n_outputs)
+    except NumbaRtError as error:
+        raise _located(error, op, facts, where) from error
+    except Undecided:
+        dtypes = op.out_dtypes(*facts)
+        out = tuple(Fact(dtypes[min(i, len(dtypes) - 1)], None) for i in range(n_outputs))
+    if len(out) < n_outputs:
+        raise ShapeError(f"{where or op.op_type}: has {n_outputs} outputs, expected at most {len(out)}")
+    return _follow_values(op, facts, out)
+
+
+def _infer_facts(op: Op, facts: Sequence[Fact | None], n_outputs: int) -> tuple[Fact, ...]:
+    if any(f is not None and f.shape is None and f.kind == "tensor" for f in facts):
+        raise Undecided("an input's rank is not known")
+    out = op.infer(*facts)
+    return out if isinstance(out, tuple) else (out,)
+
+
+def _follow_values(op: Op, facts: Sequence[Fact | None], out: tuple[Fact, ...]) -> tuple[Fact, ...]:
+    if not op.has("evaluate") or not op.deterministic or all(f.value is not None for f in out):
+        return out
+    values = []
+    for fact in facts:
+        if fact is None:
+            values.append(None)
+        elif fact.value is None or fact.value.size > SMALL or fact.dtype == STRING:
+            return out
+        else:
+            values.append(fact.value)
+    if not values or any(f.shape is None or not f.is_static or int(f.size) > SMALL for f in out):
+        return out
+    try:
+        results = op.evaluate(*values)  # type: ignore[attr-defined]
+    except (Undecided, TypeError, ValueError, ZeroDivisionError):
+        return out
+    results = results if isinstance(results, tuple) else (results,)
+    return tuple(f if r is None else f.with_value(as_dtype(r, f.dtype)) for f, r in zip(out, results, strict=False))
+
+
+def as_dtype(value: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    """`value` in `dtype`, or as an object array while it contains symbolic sizes."""
+    value = np.asarray(value)
+    if value.dtype == object and dtype != STRING:
+        if any(isinstance(x, Sym) for x in value.reshape(-1)):
+            return value
+        return np.array(value.tolist(), dtype).reshape(value.shape)
+    return np.ascontiguousarray(value, dtype).reshape(value.shape)
+
+
+def is_symbolic(value: np.ndarray, dtype: np.dtype[Any]) -> bool:
+    """Whether a known value still contains sizes that are not known."""
+    return value.dtype == object and dtype != STRING
+
+
+def _located(error: NumbaRtError, op: Op, facts: Sequence[Fact | None], where: str) -> NumbaRtError:
+    inputs = ", ".join(f"{op.input_name(i)} = {f}" for i, f in enumerate(facts) if f is not None)
+    return type(error)(f"{where or op.op_type}: {error}\n  inputs: {inputs or 'none'}")
+
+
+def describe_dtypes(facts: Sequence[Fact | None]) -> str:
+    """dtypes of the inputs, for messages."""
+    return ", ".join("-" if f is None else dtype_name(f.dtype) for f in facts)

@@ -1,0 +1,148 @@
+"""Lowering: an operator's `lower` turns operands into kernel calls on canonical views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from numba_rt.graph import Value
+from numba_rt.jit import Kernel
+
+SERIAL_WORK = 32_768
+"""Calls with less work than this many simple element operations are not shared between threads."""
+
+
+class Scratch:
+    """Working memory that lives during one operator's calls."""
+
+    __slots__ = ("nbytes",)
+
+    def __init__(self, nbytes: int) -> None:
+        self.nbytes = nbytes
+
+
+class Guard:
+    """Two int64 a kernel sets when data is invalid: [1, offending value]; checked after a run."""
+
+    __slots__ = ("message",)
+
+    def __init__(self, message: Callable[[int], Exception]) -> None:
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """A C-contiguous array argument that exists once memory is assigned: shape and dtype of a part
+    of a value's, a scratch's or a constant's memory."""
+
+    source: Value | Scratch | Guard | np.ndarray
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    offset: int = 0
+    """Bytes from the start of the source."""
+
+    @property
+    def rank(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Number of bytes."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def constant(self) -> np.ndarray | None:
+        """The array, if it is known when shapes are bound."""
+        return self.source if isinstance(self.source, np.ndarray) else None
+
+    @property
+    def symbolic_shape(self) -> tuple[Any, ...]:
+        """Shape as known when the model was loaded: says which sizes may change between runs."""
+        if isinstance(self.source, Value) and self.source.fact.shape is not None:
+            known = self.source.fact.shape
+            return known if len(known) == len(self.shape) else self.shape
+        return self.shape
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One kernel call of a plan."""
+
+    kernel: Kernel
+    parallel: bool
+    args: list[Any]
+    node: Any = None
+
+
+class Lowering:
+    """Collects the kernel calls of operators; `threads` is the most tasks a call may have."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self.calls: list[Call] = []
+        self.node: Any = None
+
+    # -- views ------------------------------------------------------------------------------
+
+    def view(self, x: View, shape: Sequence[int], dtype: Any = None, offset: int = 0) -> View:
+        """The same bytes under another shape (and dtype), `offset` bytes further on."""
+        out = replace(x, shape=tuple(shape), dtype=np.dtype(dtype or x.dtype), offset=x.offset + offset)
+        if out.nbytes + offset > x.nbytes:
+            raise ValueError(f"a view of {out.nbytes} bytes at {offset} does not fit into {x.nbytes}")
+        return out
+
+    def flat(self, x: View) -> View:
+        """(size,)"""
+        return self.view(x, (x.size,))
+
+    def rows(self, x: View, axis: int, end: int | None = None) -> View:
+        """(outer, n, inner): axes [axis, end) become n; by default one axis."""
+        end = axis + 1 if end is None else end
+        return self.view(x, (prod(x.shape[:axis]), prod(x.shape[axis:end]), prod(x.shape[end:])))
+
+    def matrices(self, x: View) -> View:
+        """(batch, m, n)"""
+        return self.view(x, (prod(x.shape[:-2]), *x.shape[-2:]))
+
+    def bits(self, x: View) -> View:
+        """(size,) as unsigned integers of the item size; 16-byte items are pairs of 8 bytes."""
+        size = x.dtype.itemsize
+        if size == 16:
+            return self.view(x, (x.size * 2,), np.uint64)
+        return self.view(x, (x.size,), f"u{size}")
+
+    def scratch(self, shape: Sequence[int], dtype: Any = np.float32) -> View:
+        """Working memory for the calls of this operator."""
+        dtype = np.dtype(dtype)
+        return View(Scratch(prod(shape) * dtype.itemsize), tuple(shape), dtype)
+
+    def const(self, array: np.ndarray) -> View:
+        """An array made now, kept by the plan."""
+        array = np.ascontiguousarray(array)
+        if not array.flags.writeable:
+            array = array.copy()
+        return View(array, array.shape, array.dtype)
+
+    def guard(self, message: Callable[[int], Exception]) -> View:
+        """int64[2] for a kernel to report invalid data: status[0] = 1, status[1] = the bad value."""
+        return View(Guard(message), (2,), np.dtype(np.int64))
+
+    # -- calls ------------------------------------------------------------------------------
+
+    def tasks(self, work: float) -> int:
+        """How many threads to use for `work` simple element operations."""
+        return 1 if work < SERIAL_WORK else self.threads
+
+    def call(self, kernel: Kernel, *args: Any) -> None:
+        """Call a kernel; its last argument is the number of tasks."""
+        self.calls.append(Call(kernel, args[-1] > 1, list(args), self.node))

@@ -1,0 +1,141 @@
+"""The operator base class and the registry.
+
+An operator is one class: annotated names are its ONNX attributes, plain class names are
+capabilities the optimiser and planner read, parameters of `infer` are its ONNX inputs, and
+exactly one of `lower` (kernel calls) and `run` (on the host) says how it is computed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar, get_type_hints
+
+import numpy as np
+
+from numba_rt.graph import Fact
+from numba_rt.graph.graph import Graph
+
+REGISTRY: dict[tuple[str, str], type[Op]] = {}
+ONNX = ""
+OWN = "numba_rt"
+"""Domain of the operators that only the optimiser makes."""
+
+
+class Op:
+    """What a node computes: its attributes, and how shapes and results follow from inputs."""
+
+    op_type: ClassVar[str] = ""
+    domain: ClassVar[str] = ONNX
+    since: ClassVar[int] = 1
+    """Opset whose meaning the class has; older models are rewritten when they are read."""
+
+    inplace: ClassVar[tuple[int, ...]] = ()
+    """Inputs whose buffer output 0 may take over (same shape, element i depends on element i)."""
+    view: ClassVar[bool] = False
+    """Output 0 is the bytes of input 0 under another shape."""
+    commutative: ClassVar[bool] = False
+    deterministic: ClassVar[bool] = True
+    needs_value: ClassVar[tuple[int, ...]] = ()
+    """Inputs whose values, not only shapes, `infer` must know when shapes are bound."""
+    data_dependent: ClassVar[bool] = False
+    """The output's shape depends on what is in the inputs: runs on the host between segments."""
+    half: ClassVar[bool] = True
+    """16-bit floats are converted to float32 around the operator; False if it moves them as they are."""
+
+    def infer(self, *facts: Any) -> Fact | tuple[Fact, ...]:
+        """Facts of the outputs from facts of the inputs; None for an absent optional input."""
+        raise NotImplementedError
+
+    def out_dtypes(self, *facts: Any) -> tuple[np.dtype[Any], ...]:
+        """dtypes of the outputs when shapes are not known: by default that of the first input."""
+        first = next(f for f in facts if f is not None)
+        return (first.dtype,) * getattr(self, "n_outputs", 1)
+
+    @classmethod
+    def parameters(cls) -> list[inspect.Parameter]:
+        """The ONNX inputs: names, whether optional, whether variadic."""
+        return list(inspect.signature(cls.infer).parameters.values())[1:]
+
+    @classmethod
+    def input_name(cls, position: int) -> str:
+        """Name the ONNX standard gives to an input."""
+        names = cls.parameters()
+        if position < len(names) and names[position].kind is not inspect.Parameter.VAR_POSITIONAL:
+            return names[position].name
+        return f"{names[-1].name}[{position - len(names) + 1}]" if names else f"input {position}"
+
+    @classmethod
+    def has(cls, method: str) -> bool:
+        """Whether the class defines an optional method: evaluate, lower, run, grad."""
+        return hasattr(cls, method)
+
+    def attributes(self) -> dict[str, Any]:
+        """Attribute names and values."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+
+    def key(self) -> object | None:
+        """Equal for operators that compute the same; None if that cannot be said."""
+        if not self.deterministic:
+            return None
+        parts: list[object] = [type(self)]
+        for value in self.attributes().values():
+            if isinstance(value, np.ndarray):
+                value = (value.dtype.str, value.shape, value.tobytes())
+            elif isinstance(value, Graph):
+                return None
+            parts.append((type(value), value))
+        return tuple(parts)
+
+    def __str__(self) -> str:
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        shown = [f"{f.name}={_short(getattr(self, f.name))}" for f in fields if not _is_default(self, f)]
+        return self.op_type + (f"<{', '.join(shown)}>" if shown else "")
+
+
+def _is_default(op: Op, field: dataclasses.Field[Any]) -> bool:
+    value = getattr(op, field.name)
+    return not isinstance(value, np.ndarray) and value == field.default
+
+
+def _short(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype}{list(value.shape)}"
+    if isinstance(value, Graph):
+        return f"graph({len(value.nodes)} nodes)"
+    return repr(value)
+
+
+T = TypeVar("T", bound=type[Op])
+
+
+def op(op_type: str, since: int = 1, domain: str = ONNX) -> Callable[[T], T]:
+    """Register a class as the operator `domain::op_type`; the only registration there is."""
+
+    def register(cls: T) -> T:
+        cls.op_type, cls.domain, cls.since = op_type, domain, since
+        cls = dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
+        key = (domain, op_type)
+        if key in REGISTRY:
+            raise TypeError(f"{op_type} is registered twice: {REGISTRY[key]} and {cls}")
+        computed = sum((cls.has("lower"), cls.has("run"), cls.view))
+        if computed > 1 or (computed == 0 and not cls.has("evaluate")):
+            raise TypeError(f"{cls.__name__} must have exactly one of lower, run, view = True")
+        if not cls.__doc__:
+            raise TypeError(f"{cls.__name__} has no docstring")
+        REGISTRY[key] = cls
+        return cls
+
+    return register
+
+
+def get(domain: str, op_type: str) -> type[Op] | None:
+    """The class of an operator, None if it is not implemented."""
+    return REGISTRY.get(("" if domain == "ai.onnx" else domain, op_type))
+
+
+def attribute_types(cls: type[Op]) -> dict[str, Any]:
+    """Attribute name → annotated type."""
+    hints = get_type_hints(cls)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
