@@ -1,0 +1,110 @@
+"""Passes: fold what is constant, merge what is computed twice, drop what nobody reads."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from numba_rt.dtypes import STRING
+from numba_rt.errors import NumbaRtError
+from numba_rt.graph import Graph, Node, Value
+from numba_rt.graph.fact import SMALL
+from numba_rt.ops._eager import run_op
+from numba_rt.ops._infer import as_dtype, is_symbolic
+from numba_rt.optimize.infer import infer_node
+from numba_rt.optimize.report import Report
+from numba_rt.optimize.rule import replace_value
+
+FOLD_LIMIT = 1 << 28
+"""Larger results (in bytes) are computed at run time, not stored in the model."""
+
+
+def fold_constants(graph: Graph, report: Report) -> None:
+    """Replace nodes whose results are known by constants."""
+    for node in list(graph.nodes):
+        infer_node(node)
+        results = _known_results(node)
+        if results is None:
+            continue
+        for value, array in zip(node.outputs, results, strict=False):
+            replace_value(graph, value, _constant(graph, value, array))
+        report.fire("fold_constants", node.describe())
+    graph.remove_dead()
+
+
+def _constant(graph: Graph, value: Value, array: np.ndarray) -> Value:
+    made = graph.constant(_own(array), value.name)
+    if graph.is_output(value):
+        made.name, value.name = value.name, made.name
+    return made
+
+
+def _own(array: np.ndarray) -> np.ndarray:
+    """C-contiguous and writable: kernels have one signature for all arguments."""
+    array = np.ascontiguousarray(array).reshape(array.shape)
+    return array if array.flags.writeable else array.copy()
+
+
+def _known_results(node: Node) -> list[np.ndarray] | None:
+    op = node.op
+    facts = [v.fact for v in node.outputs]
+    if any(f.kind != "tensor" for f in facts) or not op.deterministic or op.has("control"):
+        return None
+    known = [f.value for f in facts]
+    if all(v is not None and not is_symbolic(v, f.dtype) for v, f in zip(known, facts, strict=True)):
+        return [as_dtype(v, f.dtype) for v, f in zip(known, facts, strict=True) if v is not None]
+    if not node.inputs or not all(v is None or v.is_constant for v in node.inputs):
+        return None
+    if any(f.shape is not None and f.is_static and f.nbytes > FOLD_LIMIT for f in facts):
+        return None
+    inputs = [None if v is None else v.constant for v in node.inputs]
+    try:
+        return _compute(node, inputs)
+    except NumbaRtError:
+        return None
+
+
+def _compute(node: Node, inputs: list[np.ndarray | None]) -> list[np.ndarray] | None:
+    if node.op.has("evaluate"):
+        made = node.op.evaluate(*inputs)  # type: ignore[attr-defined]
+        results = made if isinstance(made, tuple) else (made,)
+        return [as_dtype(np.asarray(r), v.fact.dtype) for r, v in zip(results, node.outputs, strict=False)]
+    if node.op.has("run") and not node.op.data_dependent:
+        return run_op(node.op, inputs, len(node.outputs), node.describe())
+    small = all(v is None or v.size <= SMALL for v in inputs)
+    if small and not any(v is not None and v.dtype == STRING for v in inputs):
+        return None  # not worth compiling a kernel for
+    return run_op(node.op, inputs, len(node.outputs), node.describe())
+
+
+def merge_common(graph: Graph, report: Report) -> None:
+    """Let nodes that compute the same from the same values be one node."""
+    seen: dict[object, Node] = {}
+    constants: dict[object, Value] = {}
+    for value in graph.constants():
+        array = value.constant
+        if array is not None and array.nbytes <= SMALL and array.dtype != STRING:
+            key = (array.dtype.str, array.shape, array.tobytes())
+            first = constants.setdefault(key, value)
+            if not graph.is_output(value):
+                graph.replace(value, first)
+    for node in list(graph.nodes):
+        key = node.op.key()
+        if key is None:
+            continue
+        identity = (key, len(node.outputs), tuple(None if v is None else id(v) for v in node.inputs))
+        try:
+            first_node = seen.setdefault(identity, node)
+        except TypeError:
+            continue
+        if first_node is node or any(graph.is_output(v) for v in node.outputs):
+            continue
+        for value, kept in zip(node.outputs, first_node.outputs, strict=True):
+            graph.replace(value, kept)
+        graph.remove([node])
+        report.fire("merge_common", node.describe())
+
+
+def remove_dead(graph: Graph, report: Report) -> None:
+    """Take out nodes nobody reads."""
+    if graph.remove_dead():
+        report.fire("remove_dead", graph.name)

@@ -1,0 +1,184 @@
+"""Patterns: a small expression is built by calling a rule's `pattern` function, then matched
+against the graph. Commutativity comes from the operators, so no pattern is written twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from numba_rt.graph import Node, Value
+from numba_rt.ops._op import REGISTRY
+
+
+class Pattern:
+    """A part of an expression; arithmetic on patterns gives the pattern of that arithmetic."""
+
+    def __add__(self, other: Pattern | float) -> Pattern:
+        return OpPattern("Add", (self, _pattern(other)))
+
+    def __radd__(self, other: float) -> Pattern:
+        return OpPattern("Add", (_pattern(other), self))
+
+    def __sub__(self, other: Pattern | float) -> Pattern:
+        return OpPattern("Sub", (self, _pattern(other)))
+
+    def __rsub__(self, other: float) -> Pattern:
+        return OpPattern("Sub", (_pattern(other), self))
+
+    def __mul__(self, other: Pattern | float) -> Pattern:
+        return OpPattern("Mul", (self, _pattern(other)))
+
+    def __rmul__(self, other: float) -> Pattern:
+        return OpPattern("Mul", (_pattern(other), self))
+
+    def __truediv__(self, other: Pattern | float) -> Pattern:
+        return OpPattern("Div", (self, _pattern(other)))
+
+    def __rtruediv__(self, other: float) -> Pattern:
+        return OpPattern("Div", (_pattern(other), self))
+
+
+@dataclass(eq=False)
+class Variable(Pattern):
+    """Any value; the same value wherever the name occurs."""
+
+    name: str
+
+
+@dataclass(eq=False)
+class Scalar(Pattern):
+    """A constant of one element with this value, to float32 precision."""
+
+    value: float
+
+    def matches(self, value: Value) -> bool:
+        array = value.constant
+        if array is None or array.size != 1 or array.dtype.kind not in "fiu":
+            return False
+        return bool(np.isclose(float(array.reshape(())), self.value, rtol=1e-4, atol=1e-30))
+
+
+@dataclass(eq=False)
+class OpPattern(Pattern):
+    """A node of an operator. A pattern with fewer inputs than the node matches only absent ones."""
+
+    op_types: str
+    inputs: tuple[Pattern | None, ...]
+    name: str = ""
+    types: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.types = frozenset(self.op_types.split("|"))
+
+
+def _pattern(x: Pattern | float) -> Pattern:
+    return x if isinstance(x, Pattern) else Scalar(float(x))
+
+
+class PatternBuilder:
+    """`op.MatMul(a, b)` makes a pattern; `op.OneOf("Relu|Clip", x, name="act")` one of several."""
+
+    def __getattr__(self, op_type: str) -> Callable[..., Pattern]:
+        def build(*inputs: Pattern | float | None, name: str = "") -> Pattern:
+            return OpPattern(op_type, tuple(None if x is None else _pattern(x) for x in inputs), name)
+
+        return build
+
+    def OneOf(self, op_types: str, *inputs: Pattern | float | None, name: str = "") -> Pattern:
+        """A node of one of the operators named, separated by |."""
+        return OpPattern(op_types, tuple(None if x is None else _pattern(x) for x in inputs), name)
+
+
+@dataclass(eq=False)
+class Match:
+    """What a pattern's names stand for: `m.x` is a Value, or a Node for a name given to an operator."""
+
+    root: Node
+    bound: dict[str, Any]
+    nodes: list[Node]
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.bound[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+_State = tuple[dict[str, Any], tuple[Node, ...]]
+
+
+def match(pattern: OpPattern, node: Node) -> Iterator[Match]:
+    """Every way the pattern fits with `node` as its root."""
+    for bound, nodes in _match_node(pattern, node, ({}, ())):
+        yield Match(node, bound, list(nodes))
+
+
+def _match_node(pattern: OpPattern, node: Node, state: _State) -> Iterator[_State]:
+    if node.op.op_type not in pattern.types:
+        return
+    bound, nodes = state
+    if pattern.name:
+        bound = {**bound, pattern.name: node}
+    state = (bound, (*nodes, node))
+    for inputs in _orders(pattern, node):
+        yield from _match_inputs(pattern.inputs, inputs, state)
+
+
+def _orders(pattern: OpPattern, node: Node) -> Iterator[list[Value | None]]:
+    inputs = node.inputs
+    while inputs and inputs[-1] is None:
+        inputs = inputs[:-1]
+    if len(inputs) > len(pattern.inputs):
+        return
+    inputs = inputs + [None] * (len(pattern.inputs) - len(inputs))
+    yield inputs
+    if len(inputs) == 2 and node.op.commutative and inputs[0] is not inputs[1]:
+        yield inputs[::-1]
+
+
+def _match_inputs(
+    patterns: tuple[Pattern | None, ...], inputs: list[Value | None], state: _State
+) -> Iterator[_State]:
+    if not patterns:
+        yield state
+        return
+    for after in _match_value(patterns[0], inputs[0], state):
+        yield from _match_inputs(patterns[1:], inputs[1:], after)
+
+
+def _match_value(pattern: Pattern | None, value: Value | None, state: _State) -> Iterator[_State]:
+    if pattern is None or value is None:
+        if pattern is None and value is None:
+            yield state
+        return
+    if isinstance(pattern, Variable):
+        known = state[0].get(pattern.name)
+        if known is None:
+            yield {**state[0], pattern.name: value}, state[1]
+        elif known is value:
+            yield state
+    elif isinstance(pattern, Scalar):
+        if pattern.matches(value):
+            yield state
+    elif isinstance(pattern, OpPattern):
+        node = value.producer
+        if node is not None and value is node.outputs[0]:
+            yield from _match_node(pattern, node, state)
+
+
+def known_operators(pattern: Pattern | None) -> set[str]:
+    """Operator names a pattern mentions, to check that they exist."""
+    if not isinstance(pattern, OpPattern):
+        return set()
+    names = set(pattern.types)
+    for part in pattern.inputs:
+        names |= known_operators(part)
+    return names
+
+
+def is_registered(op_type: str) -> bool:
+    """Whether an operator of this name exists in any domain."""
+    return any(name == op_type for _, name in REGISTRY)
