@@ -80,7 +80,7 @@ def epilogue(
 
 
 @kernel
-def gemm(a, b, bias, residual, table, g, f, c, tasks):
+def gemm(a, b, bias, residual, table, tiles, g, f, c, tasks):
     """a, b, bias, residual, c: flat float32; table: int64; g: `product(...)`; f: `epilogue(...)`.
 
     The residual has the layout of c, and may be c. Elements of c between the rows stay as they are.
@@ -88,15 +88,15 @@ def gemm(a, b, bias, residual, table, g, f, c, tasks):
     batch1, m, n, k, taps, lda, ldc, row_step, tap_step = g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9]
     has_bias, has_residual = g[18] != 0, g[19] != 0
     alpha, lo, hi, inf = f[0], f[1], f[2], np.float32(np.inf)
-    tiles, panels = (m + MR - 1) // MR, (n + NR - 1) // NR
+    bands, panels = (m + MR - 1) // MR, (n + NR - 1) // NR
     batch = g[0] * batch1
     pieces = 1 if batch % tasks == 0 or batch >= 8 * tasks else tasks
     row_pieces, col_pieces, least = pieces, 1, np.int64(1) << 62
     for cols in range(1, pieces + 1):
         if pieces % cols == 0:
             rows = pieces // cols
-            own_tiles, own_panels = (tiles + rows - 1) // rows, (panels + cols - 1) // cols
-            cost = own_tiles * own_panels * MR * NV * 2 + own_tiles * MR + own_panels * NR
+            own_bands, own_panels = (bands + rows - 1) // rows, (panels + cols - 1) // cols
+            cost = own_bands * own_panels * MR * NV * 2 + own_bands * MR + own_panels * NR
             if cost < least:
                 least, row_pieces, col_pieces = cost, rows, cols
     units = batch * pieces
@@ -110,18 +110,18 @@ def gemm(a, b, bias, residual, table, g, f, c, tasks):
             a0, b0 = outer * g[10] + inner * g[11], outer * g[12] + inner * g[13]
             c0, bias0 = outer * g[14] + inner * g[15], outer * g[16] + inner * g[17]
             by_row, by_col = piece // col_pieces, piece % col_pieces
-            tile_stop, panel_stop = (by_row + 1) * tiles // row_pieces, (by_col + 1) * panels // col_pieces
+            band_stop, panel_stop = (by_row + 1) * bands // row_pieces, (by_col + 1) * panels // col_pieces
             for p0 in range(by_col * panels // col_pieces, panel_stop, NC):
-                for i0 in range(by_row * tiles // row_pieces, tile_stop, MC):
+                for i0 in range(by_row * bands // row_pieces, band_stop, MC):
                     for part in range(parts):
                         first, last = part == 0, part == parts - 1
                         tap0 = part // k_parts * tap_block
                         own_taps = min(tap_block, taps - tap0)
                         k0 = part % k_parts * k // k_parts
                         own_k = (part % k_parts + 1) * k // k_parts - k0
-                        for i in range(i0, min(i0 + MC, tile_stop)):
-                            m0 = i * m // tiles
-                            height = (i + 1) * m // tiles - m0
+                        for i in range(i0, min(i0 + MC, band_stop)):
+                            m0 = i * m // bands
+                            height = (i + 1) * m // bands - m0
                             for p in range(p0, min(p0 + NC, panel_stop)):
                                 n0 = p * NR
                                 c_at = c0 + m0 * ldc + n0
@@ -133,5 +133,5 @@ def gemm(a, b, bias, residual, table, g, f, c, tasks):
                                     c, c_at, ldc, min(NR, n - n0),
                                     bias, bias0 + n0 if first and has_bias else -1,
                                     residual, c_at if first and has_residual else -1, 0 if first else 1,
-                                    alpha, lo if last else -inf, hi if last else inf, height,
+                                    alpha, lo if last else -inf, hi if last else inf, height, tiles,
                                 )  # fmt: skip

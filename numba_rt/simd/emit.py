@@ -1,0 +1,282 @@
+"""LLVM code of the register tile: one function per height, for any instruction set of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from llvmlite.ir.values import ArgumentAttributes
+from numba.core import cgutils
+
+from numba_rt.simd.isa import Isa
+
+__all__ = ["F32", "I64", "MAX_K", "TILE_TYPE", "TileEmitter", "Vectors", "loop"]
+
+MAX_K = 1024
+"""Longest `k` of one call: the length of the row of zeros."""
+
+UNROLL = 4
+"""Steps of k per turn of the inner loop."""
+
+F32 = ir.FloatType()
+I64 = ir.IntType(64)
+FLOATS = F32.as_pointer()
+INTS = I64.as_pointer()
+
+_OUTPUT = [FLOATS, I64, I64, FLOATS, FLOATS, F32, F32, F32]
+"""c, ldc, cols, bias or null, d or null, alpha, lo, hi."""
+TILE_TYPE = ir.FunctionType(ir.VoidType(), [FLOATS, I64, INTS, I64, I64, I64, I64, FLOATS, I64, *_OUTPUT])
+"""a, lda, table, row_step, tap_step, taps, k, b, tap_size, then the output."""
+FINISH_TYPE = ir.FunctionType(ir.VoidType(), [FLOATS, I64, *_OUTPUT])
+
+Values = list[ir.Value]
+
+
+class Vectors:
+    """Vector operations of one instruction set, emitted into a module."""
+
+    def __init__(self, module: ir.Module, isa: Isa) -> None:
+        self.module = module
+        self.isa = isa
+        self.vector = ir.VectorType(F32, isa.lanes)
+
+    def load(self, b: ir.IRBuilder, pointer: ir.Value) -> ir.Value:
+        """A vector from any address."""
+        return b.load(b.bitcast(pointer, self.vector.as_pointer()), align=4)
+
+    def store(self, b: ir.IRBuilder, value: ir.Value, pointer: ir.Value) -> None:
+        """A vector to any address."""
+        b.store(value, b.bitcast(pointer, self.vector.as_pointer()), align=4)
+
+    def splat(self, b: ir.IRBuilder, scalar: ir.Value) -> ir.Value:
+        """A vector of one value."""
+        one = b.insert_element(ir.Constant(self.vector, ir.Undefined), scalar, ir.IntType(32)(0))
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), self.isa.lanes), [0] * self.isa.lanes)
+        return b.shuffle_vector(one, ir.Constant(self.vector, ir.Undefined), lanes)
+
+    def multiply_add(self, b: ir.IRBuilder, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
+        """x * y + z."""
+        if not self.isa.fused:
+            return b.fadd(b.fmul(x, y), z)
+        kind = ir.FunctionType(self.vector, [self.vector] * 3)
+        name = f"llvm.fma.v{self.isa.lanes}f32"
+        return b.call(cgutils.get_or_insert_function(self.module, kind, name), [x, y, z])
+
+    def clamp(self, b: ir.IRBuilder, x: ir.Value, lo: ir.Value, hi: ir.Value) -> ir.Value:
+        """x limited to [lo, hi]; NaN stays NaN."""
+        x = b.select(b.fcmp_ordered("<", x, lo), lo, x)
+        return b.select(b.fcmp_ordered(">", x, hi), hi, x)
+
+    def _first_lanes(self, b: ir.IRBuilder, count: ir.Value) -> ir.Value:
+        """The mask of the lanes below `count`."""
+        kind = ir.VectorType(ir.IntType(32), self.isa.lanes)
+        limit = b.bitcast(self.splat(b, b.bitcast(b.trunc(count, ir.IntType(32)), F32)), kind)
+        return b.icmp_signed("<", ir.Constant(kind, list(range(self.isa.lanes))), limit)
+
+    def masked_load(self, b: ir.IRBuilder, pointer: ir.Value, mask: ir.Value) -> ir.Value:
+        """The lanes of `mask` from any address, zeros elsewhere."""
+        kind = ir.FunctionType(self.vector, [pointer.type, mask.type, self.vector])
+        name = f"llvm.masked.load.v{self.isa.lanes}f32.p0"
+        function = cgutils.get_or_insert_function(self.module, kind, name)
+        call = b.call(function, [pointer, mask, ir.Constant(self.vector, None)])
+        call.arg_attributes[0] = _float_aligned()
+        return call
+
+    def masked_store(self, b: ir.IRBuilder, value: ir.Value, pointer: ir.Value, mask: ir.Value) -> None:
+        """The lanes of `mask` to any address."""
+        kind = ir.FunctionType(ir.VoidType(), [self.vector, pointer.type, mask.type])
+        name = f"llvm.masked.store.v{self.isa.lanes}f32.p0"
+        function = cgutils.get_or_insert_function(self.module, kind, name)
+        call = b.call(function, [value, pointer, mask])
+        call.arg_attributes[1] = _float_aligned()
+
+
+class TileEmitter(Vectors):
+    """Emits the tiles of an instruction set; see `numba_rt.simd.tile` for what they compute."""
+
+    def function(
+        self, name: str, kind: ir.FunctionType, emit: Callable[..., None], *args: Any
+    ) -> ir.Function:
+        """The function `name` of the module; emitted on first use."""
+        known = self.module.globals.get(name)
+        if known is not None:
+            return known
+        function = ir.Function(self.module, kind, name)
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        function.attributes.add("nounwind")
+        emit(function, ir.IRBuilder(function.append_basic_block("entry")), *args)
+        return function
+
+    def zeros(self) -> ir.Value:
+        """A row of zeros."""
+        kind = ir.ArrayType(F32, MAX_K)
+        known = self.module.globals.get("numba_rt_zeros")
+        if known is None:
+            known = ir.GlobalVariable(self.module, kind, "numba_rt_zeros")
+            known.linkage, known.global_constant = "internal", True
+            known.initializer, known.align = ir.Constant(kind, None), 64
+        return known.gep([I64(0), I64(0)])
+
+    def tile(self, height: int) -> ir.Function:
+        """The tile of `height` rows."""
+        return self.function(f"numba_rt_tile_{height}", TILE_TYPE, self._emit_tile, height)
+
+    def _emit_tile(self, function: ir.Function, b: ir.IRBuilder, height: int) -> None:
+        a, lda, table, row_step, tap_step, taps, k, panel, tap_size, *out = function.args
+        rows, nv = range(height), self.isa.nv
+        sets = _accumulator_sets(height * nv)
+        zero = ir.Constant(self.vector, None)
+        offsets = [b.mul(row_step, I64(r)) for r in rows]
+        starts = [b.gep(a, [b.mul(lda, I64(r))]) for r in rows]
+        zeros = self.zeros()
+
+        def tap(b: ir.IRBuilder, t: ir.Value, acc: Values) -> Values:
+            entries = b.gep(table, [b.mul(t, tap_step)])
+            pointers = []
+            for r in rows:
+                offset = b.load(b.gep(entries, [offsets[r]]))
+                outside = b.icmp_signed("<", offset, I64(0))
+                pointers.append(b.select(outside, zeros, b.gep(starts[r], [offset])))
+            weights = b.gep(panel, [b.mul(t, tap_size)])
+
+            def step(b: ir.IRBuilder, i: ir.Value, acc: Values, part: int) -> Values:
+                at = b.gep(weights, [b.mul(i, I64(self.isa.nr))])
+                columns = [self.load(b, b.gep(at, [I64(v * self.isa.lanes)])) for v in range(nv)]
+                acc = list(acc)
+                for r in rows:
+                    x = self.splat(b, b.load(b.gep(pointers[r], [i])))
+                    for v in range(nv):
+                        n = (part * height + r) * nv + v
+                        acc[n] = self.multiply_add(b, x, columns[v], acc[n])
+                return acc
+
+            def steps(b: ir.IRBuilder, i: ir.Value, acc: Values) -> Values:
+                for s in range(UNROLL):
+                    acc = step(b, b.add(i, I64(s)), acc, s % sets)
+                return acc
+
+            whole = b.and_(k, I64(-UNROLL))
+            acc = loop(b, I64(0), whole, UNROLL, acc, steps)
+            return loop(b, whole, k, 1, acc, lambda b, i, acc: step(b, i, acc, 0))
+
+        acc = loop(b, I64(0), taps, 1, [zero] * (height * nv * sets), tap)
+        size = height * nv
+        while len(acc) > size:
+            acc = [b.fadd(acc[i], acc[i + len(acc) // 2]) for i in range(len(acc) // 2)]
+        self._emit_output(b, acc, height, *out)
+
+    def _emit_output(self, b: ir.IRBuilder, acc: Values, height: int, *out: ir.Value) -> None:
+        c, ldc, cols, bias, d, *limits = out
+        nv, lanes = self.isa.nv, self.isa.lanes
+        whole = b.icmp_signed("==", cols, I64(self.isa.nr))
+        with b.if_else(whole, likely=True) as (full, ragged):
+            with full:
+                alpha, lo, hi = (self.splat(b, x) for x in limits)
+                acc_out = [b.fmul(x, alpha) for x in acc]
+
+                def add_bias(b: ir.IRBuilder) -> Values:
+                    vectors = [self.load(b, b.gep(bias, [I64(v * lanes)])) for v in range(nv)]
+                    return [b.fadd(x, vectors[n % nv]) for n, x in enumerate(acc_out)]
+
+                def add_d(b: ir.IRBuilder) -> Values:
+                    return [
+                        b.fadd(x, self.load(b, self._element(b, d, ldc, n // nv, n % nv * lanes)))
+                        for n, x in enumerate(acc_out)
+                    ]
+
+                acc_out = _unless_null(b, bias, acc_out, add_bias)
+                acc_out = _unless_null(b, d, acc_out, add_d)
+                for n, x in enumerate(acc_out):
+                    self.store(b, self.clamp(b, x, lo, hi), self._element(b, c, ldc, n // nv, n % nv * lanes))
+            with ragged:
+                with b.goto_entry_block():
+                    buffer = b.alloca(F32, height * self.isa.nr)
+                    buffer.align = 64
+                for n, x in enumerate(acc):
+                    self.store(b, x, b.gep(buffer, [I64(n * lanes)]))
+                finish = self.function("numba_rt_tile_finish", FINISH_TYPE, self._emit_finish)
+                b.call(finish, [buffer, I64(height), c, ldc, cols, bias, d, *limits])
+        b.ret_void()
+
+    def _element(self, b: ir.IRBuilder, base: ir.Value, ld: ir.Value, row: int, column: int) -> ir.Value:
+        return b.gep(base, [b.add(b.mul(ld, I64(row)), I64(column))])
+
+    def _emit_finish(self, function: ir.Function, b: ir.IRBuilder) -> None:
+        """Writes the first `cols` columns of a tile that lies in a buffer."""
+        buffer, height, c, ldc, cols, bias, d, *limits = function.args
+        lanes = self.isa.lanes
+        alpha, lo, hi = (self.splat(b, x) for x in limits)
+        masks = [self._first_lanes(b, b.sub(cols, I64(v * lanes))) for v in range(self.isa.nv)]
+        nothing = ir.Constant(masks[0].type, None)
+        with_bias = [b.select(_given(b, bias), mask, nothing) for mask in masks]
+        with_d = [b.select(_given(b, d), mask, nothing) for mask in masks]
+        added = [self.masked_load(b, b.gep(bias, [I64(v * lanes)]), mask) for v, mask in enumerate(with_bias)]
+
+        def row(b: ir.IRBuilder, r: ir.Value, _: Values) -> Values:
+            for v, mask in enumerate(masks):
+                n = b.add(b.mul(r, I64(self.isa.nr)), I64(v * lanes))
+                at = b.add(b.mul(r, ldc), I64(v * lanes))
+                x = b.fadd(b.fmul(self.load(b, b.gep(buffer, [n])), alpha), added[v])
+                x = b.fadd(x, self.masked_load(b, b.gep(d, [at]), with_d[v]))
+                self.masked_store(b, self.clamp(b, x, lo, hi), b.gep(c, [at]), mask)
+            return []
+
+        loop(b, I64(0), height, 1, [], row)
+        b.ret_void()
+
+
+def _float_aligned() -> ArgumentAttributes:
+    attributes = ArgumentAttributes()
+    attributes.align = 4
+    return attributes
+
+
+def _accumulator_sets(size: int) -> int:
+    """How many copies of the accumulators hide the latency of multiply-add in a low tile."""
+    return 4 if size <= 2 else 2 if size <= 6 else 1
+
+
+def loop(
+    b: ir.IRBuilder, start: ir.Value, stop: ir.Value, step: int, values: Values, body: Callable[..., Values]
+) -> Values:
+    """`for i in range(start, stop, step): values = body(i, values)`."""
+    before = b.block
+    head = b.append_basic_block("head")
+    inside = b.append_basic_block("inside")
+    after = b.append_basic_block("after")
+    b.branch(head)
+    b.position_at_end(head)
+    i = b.phi(I64)
+    carried = [b.phi(value.type) for value in values]
+    b.cbranch(b.icmp_signed("<", i, stop), inside, after)
+    b.position_at_end(inside)
+    results = body(b, i, carried)
+    following = b.add(i, I64(step), flags=("nsw", "nuw"))
+    end = b.block
+    b.branch(head)
+    i.add_incoming(start, before)
+    i.add_incoming(following, end)
+    for phi, value, result in zip(carried, values, results, strict=True):
+        phi.add_incoming(value, before)
+        phi.add_incoming(result, end)
+    b.position_at_end(after)
+    return carried
+
+
+def _given(b: ir.IRBuilder, pointer: ir.Value) -> ir.Value:
+    return b.icmp_unsigned("!=", pointer, ir.Constant(pointer.type, None))
+
+
+def _unless_null(b: ir.IRBuilder, pointer: ir.Value, values: Values, change: Callable[..., Values]) -> Values:
+    """The changed values where `pointer` is given, else the values."""
+    before = b.block
+    with b.if_then(_given(b, pointer)):
+        changed = change(b)
+        end = b.block
+    phis = [b.phi(value.type) for value in values]
+    for phi, value, new in zip(phis, values, changed, strict=True):
+        phi.add_incoming(value, before)
+        phi.add_incoming(new, end)
+    return phis
