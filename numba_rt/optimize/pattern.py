@@ -49,6 +49,11 @@ class Variable(Pattern):
 
 
 @dataclass(eq=False)
+class Anything(Pattern):
+    """A value, or an absent input, that the rule reads off the node."""
+
+
+@dataclass(eq=False)
 class Scalar(Pattern):
     """A constant of one element with this value, to float32 precision."""
 
@@ -86,6 +91,10 @@ class PatternBuilder:
             return OpPattern(op_type, tuple(None if x is None else _pattern(x) for x in inputs), name)
 
         return build
+
+    def Any(self) -> Pattern:
+        """A value or an absent input, not bound to a name."""
+        return Anything()
 
     def OneOf(self, op_types: str, *inputs: Pattern | float | None, name: str = "") -> Pattern:
         """A node of one of the operators named, separated by |."""
@@ -150,6 +159,9 @@ def _match_inputs(
 
 
 def _match_value(pattern: Pattern | None, value: Value | None, state: _State) -> Iterator[_State]:
+    if isinstance(pattern, Anything):
+        yield state
+        return
     if pattern is None or value is None:
         if pattern is None and value is None:
             yield state

@@ -62,6 +62,8 @@ class Rule:
     """One rewrite. Subclasses define the three functions; parameter names of `pattern` after the
     first are the match variables."""
 
+    shared: ClassVar[bool] = False
+    """Whether values between may be read elsewhere too: their nodes then stay for those readers."""
     patterns: ClassVar[tuple[OpPattern, ...]] = ()
     pattern: ClassVar[Callable[..., Any]]
     check: ClassVar[Callable[[Match], str | None]]
@@ -121,7 +123,7 @@ def apply(rule: type[Rule], graph: Graph, node: Node, report: Report) -> set[int
 
 def _refusal(rule: type[Rule], graph: Graph, found: Match) -> str | None:
     inside = {id(n) for n in found.nodes}
-    for node in found.nodes:
+    for node in [found.root] if rule.shared else found.nodes:
         for value in node.outputs if node is not found.root else node.outputs[1:]:
             if graph.is_output(value):
                 return f"{value.name!r} is an output of the graph"
@@ -146,10 +148,8 @@ def _rewrite(rule: type[Rule], graph: Graph, found: Match, report: Report) -> se
         report.refuse(rule.__name__, root.describe(), f"the result would be {made.fact}, not {old.fact}")
         return None
     replace_value(graph, old, made)
-    before = {id(n) for n in found.nodes}
-    _remove_unread(graph, found.nodes)
     report.fire(rule.__name__, root.describe())
-    return before
+    return _remove_unread(graph, found.nodes)
 
 
 def compatible(old: Fact, new: Fact) -> bool:
@@ -171,9 +171,10 @@ def replace_value(graph: Graph, old: Value, new: Value) -> None:
     graph.replace(old, new)
 
 
-def _remove_unread(graph: Graph, nodes: Sequence[Node]) -> None:
+def _remove_unread(graph: Graph, nodes: Sequence[Node]) -> set[int]:
     """Take out the matched nodes nobody reads any more, readers before what they read."""
-    rest = list(nodes)
+    rest = list(dict.fromkeys(nodes))
+    gone: set[int] = set()
     removed = True
     while removed:
         removed = False
@@ -181,8 +182,10 @@ def _remove_unread(graph: Graph, nodes: Sequence[Node]) -> None:
             if all(not v.uses and not graph.is_output(v) for v in node.outputs):
                 graph.remove([node])
                 rest.remove(node)
+                gone.add(id(node))
                 removed = True
                 break
+    return gone
 
 
 def scalar(value: Value | None) -> float | None:

@@ -1,0 +1,174 @@
+"""Rules that remove work: identities, casts, shape changes of shape changes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from numba_rt.dtypes import from_onnx
+from numba_rt.graph import Sym
+from numba_rt.optimize.pattern import Match
+from numba_rt.optimize.rule import Rule, scalar
+
+
+class IdentityOut(Rule):
+    """Identity(x)  →  x"""
+
+    def pattern(op, x):
+        return op.Identity(x)
+
+    def check(m):
+        return None if m.x.producer is not None else "the input of the graph would be its output"
+
+    def replace(op, m):
+        return m.x
+
+
+class CastToSame(Rule):
+    """Cast(x)  →  x where x has that dtype already"""
+
+    def pattern(op, x):
+        return op.Cast(x, name="cast")
+
+    def check(m):
+        return None if from_onnx(m.cast.op.to) == m.x.fact.dtype else "the dtype changes"
+
+    def replace(op, m):
+        return m.x
+
+
+class NeutralElement(Rule):
+    """x + 0, x - 0, x * 1, x / 1, x ** 1  →  x"""
+
+    def pattern(op, x, c):
+        return op.Add(x, c), op.Sub(x, c), op.Mul(x, c), op.Div(x, c), op.Pow(x, c)
+
+    def check(m):
+        neutral = 0.0 if m.root.op.op_type in ("Add", "Sub") else 1.0
+        if scalar(m.c) != neutral:
+            return f"the constant is not {neutral}"
+        if m.x.fact.shape is None or m.x.fact.shape != m.root.outputs[0].fact.shape:
+            return "the constant changes the shape"
+        return None
+
+    def replace(op, m):
+        return m.x
+
+
+class TransposeTwice(Rule):
+    """Transpose(Transpose(x))  →  Transpose(x), or x"""
+
+    shared = True
+
+    def pattern(op, x):
+        return op.Transpose(op.Transpose(x, name="first"), name="second")
+
+    def check(m):
+        return None if m.x.fact.shape is not None else "the rank is not known"
+
+    def replace(op, m):
+        rank = m.x.fact.rank
+        first = m.first.op.perm or tuple(reversed(range(rank)))
+        second = m.second.op.perm or tuple(reversed(range(rank)))
+        perm = tuple(first[i] for i in second)
+        return m.x if perm == tuple(range(rank)) else op.Transpose(m.x, perm=perm)
+
+
+class TransposeNothing(Rule):
+    """Transpose(x)  →  Reshape(x) where only axes of size 1 move"""
+
+    def pattern(op, x):
+        return op.Transpose(x, name="transpose")
+
+    def check(m):
+        shape = m.x.fact.shape
+        if shape is None:
+            return "the rank is not known"
+        perm = m.transpose.op.perm or tuple(reversed(range(len(shape))))
+        moved = [i for i in perm if isinstance(shape[i], Sym) or shape[i] != 1]
+        if moved != sorted(moved):
+            return "axes that hold more than one element move"
+        if sum(isinstance(d, Sym) for d in shape) > 1:
+            return "more than one size is symbolic"
+        return None
+
+    def replace(op, m):
+        shape = m.root.outputs[0].fact.shape
+        target = np.array([-1 if isinstance(d, Sym) else d for d in shape], np.int64)
+        return op.Reshape(m.x, target, allowzero=True)
+
+
+class ReshapeTwice(Rule):
+    """Reshape(Reshape(x, s), t)  →  Reshape(x, t) where t says all sizes itself"""
+
+    shared = True
+
+    def pattern(op, x, s, t):
+        return (
+            op.Reshape(op.OneOf("Reshape|Flatten|Squeeze|Unsqueeze", x, s), t, name="last"),
+            op.Reshape(op.OneOf("Flatten|Squeeze", x), t, name="last"),
+        )
+
+    def check(m):
+        target = m.t.constant
+        if target is None:
+            return "the last shape is not constant"
+        if not m.last.op.allowzero and (target == 0).any():
+            return "the last shape copies a dimension of the first"
+        if m.x.fact.shape is None:
+            return "the rank is not known"
+        return None
+
+    def replace(op, m):
+        return op.Reshape(m.x, m.t, allowzero=m.last.op.allowzero)
+
+
+class ReshapeToSame(Rule):
+    """Reshape(x, s)  →  x where x has that shape already"""
+
+    def pattern(op, x, s):
+        return op.Reshape(x, s), op.Expand(x, s), op.Squeeze(x, s), op.Unsqueeze(x, s)
+
+    def check(m):
+        shape = m.root.outputs[0].fact.shape
+        return None if shape is not None and shape == m.x.fact.shape else "the shape changes"
+
+    def replace(op, m):
+        return m.x
+
+
+class PowerOfTwo(Rule):
+    """x ** 2  →  x * x"""
+
+    def pattern(op, x):
+        return op.Pow(x, 2.0)
+
+    def check(m):
+        return None if m.x.fact.dtype.kind == "f" else "x is not floating point"
+
+    def replace(op, m):
+        return op.Mul(m.x, m.x)
+
+
+class PowerOfHalf(Rule):
+    """x ** 0.5  →  Sqrt(x)"""
+
+    def pattern(op, x):
+        return op.Pow(x, 0.5)
+
+    def replace(op, m):
+        return op.Sqrt(m.x)
+
+
+SIMPLIFY = (
+    IdentityOut,
+    CastToSame,
+    NeutralElement,
+    TransposeTwice,
+    TransposeNothing,
+    ReshapeTwice,
+    ReshapeToSame,
+    PowerOfTwo,
+    PowerOfHalf,
+)
+
+__all__ = ["SIMPLIFY", "Match"]
