@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from numba_rt.jit import kernel, prange
+from numba_rt.kernels.activation import activate, activation_address
 from numba_rt.kernels.packing import NR
 from numba_rt.simd.isa import ISA
 from numba_rt.simd.tile import tile
@@ -63,7 +64,8 @@ def product(
     """
     return np.array(
         [*batch, m, n, k, taps, k if lda is None else lda, n if ldc is None else ldc, row_step, tap_step,
-         *a_strides, *b_strides, *c_strides, *bias_strides, bias, residual, act],
+         *a_strides, *b_strides, *c_strides, *bias_strides, bias, residual,
+         act, activation_address() if act else 0],
         np.int64,
     )  # fmt: skip
 
@@ -100,6 +102,7 @@ def gemm(a, b, bias, residual, table, tiles, g, f, c, tasks):
             if cost < least:
                 least, row_pieces, col_pieces = cost, rows, cols
     units = batch * pieces
+    act, act_address = g[20], g[21]
     tap_block = max(1, KC // max(k, 1))
     k_parts = max(1, (k + KC - 1) // KC)
     parts = max(1, (taps + tap_block - 1) // tap_block * k_parts)
@@ -135,3 +138,8 @@ def gemm(a, b, bias, residual, table, tiles, g, f, c, tasks):
                                     residual, c_at if first and has_residual else -1, 0 if first else 1,
                                     alpha, lo if last else -inf, hi if last else inf, height, tiles,
                                 )  # fmt: skip
+                            if last and act != 0:
+                                n0 = p0 * NR
+                                cols = min((p0 + NC) * NR, panel_stop * NR, n) - n0
+                                at = c0 + m0 * ldc + n0
+                                activate(act_address, c, at, height, cols, ldc, act, f[3], f[4])
