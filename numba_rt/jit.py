@@ -1,9 +1,9 @@
 """Kernels: the only place that imports Numba's decorators.
 
-A kernel is a module-level function decorated with `@kernel`. From one source it has two builds:
-*parallel* (`prange` runs on the thread pool) and *serial* (`prange` is `range`; no parallel
-region, a third of the compile time), used for work too small to share. Both are compiled
-lazily, per signature, and cached on disk.
+A kernel is a module-level function decorated with `@kernel`. It is compiled lazily, per signature,
+and cached on disk. Its arguments are taken to be different arrays, so that loops vectorise without
+checks; one that may get the same array twice, to work in place, reads each element before it
+writes it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from numba.extending import intrinsic
 
 from numba_rt import threads
 from numba_rt.generated import load_generated
-from numba_rt.kernel_cache import KernelCache
+from numba_rt.kernel_cache import KernelCache, source_text
 from numba_rt.prepare import Prepared, prepare, stats
+from numba_rt.region import shared
 
 __all__ = [
     "DISABLED",
@@ -56,7 +57,11 @@ _REASSOC = frozenset({"contract", "nsz", "reassoc", "arcp"})
 
 
 class Kernel:
-    """A function that runs compiled; calling it directly uses the parallel build."""
+    """A function that runs compiled, in the calling thread or shared between threads.
+
+    Its last argument says into how many tasks its parallel loop is cut; with one task it does not
+    leave the calling thread.
+    """
 
     def __init__(self, function: Callable[..., None], fastmath: frozenset[str]) -> None:
         functools.update_wrapper(self, function)
@@ -64,59 +69,48 @@ class Kernel:
         self.fastmath = fastmath
         self.name = function.__name__
         self.is_parallel = "prange" in function.__code__.co_names
-        self._file = _source_file(function)
-        self._builds: dict[bool, Any] = {}
         self._lock = threading.Lock()
+        self._dispatcher: Any = None
+        self.cache = None if DISABLED else _cache_of(function, fastmath)
 
     @property
-    def parallel(self) -> Any:
-        """The build that shares its loop between threads."""
-        return self.build(True)
-
-    @property
-    def serial(self) -> Any:
-        """The build that runs in the calling thread."""
-        return self.build(False)
-
-    def build(self, parallel: bool) -> Any:
-        """One of the two builds, as a Numba dispatcher."""
-        parallel = parallel and self.is_parallel
-        if parallel not in self._builds:
+    def dispatcher(self) -> Any:
+        """Numba's view of the kernel; with NUMBA_DISABLE_JIT the function itself."""
+        if self._dispatcher is None:
             with self._lock:
-                if parallel not in self._builds:
-                    self._builds[parallel] = self._make(parallel)
-        return self._builds[parallel]
+                if self._dispatcher is None:
+                    self._dispatcher = self.function if DISABLED else self._dispatch()
+        return self._dispatcher
 
-    def _make(self, parallel: bool) -> Any:
-        if DISABLED:
-            return self.function
-        if parallel:
+    def _dispatch(self) -> Any:
+        if self.is_parallel:
             threads.launch()
-        decorate = numba.njit(
-            parallel=parallel,
+        dispatcher = numba.njit(
             fastmath=set(self.fastmath),
             error_model="numpy",
             nogil=True,
+            no_cfunc_wrapper=True,
             pipeline_class=_KernelCompiler,
-        )
-        dispatcher = decorate(self.function)
-        if self._file is not None:
-            name = f"{self.function.__module__}.{self.function.__qualname__}"
-            options = (parallel, sorted(self.fastmath), self.function.__code__.co_firstlineno)
-            dispatcher._cache = KernelCache(name, self._file, options)
+        )(self.function)
+        if self.cache is not None:
+            dispatcher._cache = self.cache
         return dispatcher
 
-    def entry(self, parallel: bool, args: tuple[Any, ...]) -> Callable[..., None]:
-        """Machine code for arguments of these types: the fastest call, without a check of the types.
+    def build(self, parallel: bool) -> Any:
+        """What runs the kernel; one function does for one thread and for many."""
+        return self.dispatcher
+
+    parallel = serial = dispatcher
+
+    def entry(self, args: tuple[Any, ...]) -> Callable[..., None]:
+        """Machine code for arguments of these types: the fastest call, without a choice by type.
 
         Args:
-            parallel: Which build.
             args: Arguments as they will be passed, or their Numba types.
         """
-        build = self.build(parallel)
         if DISABLED:
-            return build
-        return build.compile(self.signature(args))
+            return self.function
+        return self.dispatcher.compile(self.signature(args))
 
     @staticmethod
     def signature(args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -126,13 +120,24 @@ class Kernel:
         )
 
     def __call__(self, *args: Any) -> None:
-        """Runs the parallel build, or the serial one where threads cannot be used."""
-        build = self.build(threads.usable())
+        """Runs the kernel, in one task where this process cannot use threads."""
+        if self.is_parallel and not threads.usable():
+            args = (*args[:-1], 1)
+        dispatcher = self.dispatcher
         with threads.region_lock:
-            build(*args)
+            dispatcher(*args)
 
     def __repr__(self) -> str:
         return f"<kernel {self.name}>"
+
+
+def _cache_of(function: Callable[..., None], fastmath: frozenset[str]) -> KernelCache | None:
+    """The cache of a kernel from a source file; one typed at a prompt is compiled in each session."""
+    path = Path(inspect.getfile(function))
+    if path.suffix != ".py" or not path.is_file():
+        return None
+    line = function.__code__.co_firstlineno
+    return KernelCache(f"{function.__module__}.{function.__qualname__}", path, (line, *sorted(fastmath)))
 
 
 class _KernelCompiler(Compiler):
@@ -144,21 +149,28 @@ class _KernelCompiler(Compiler):
 
     def compile_extra(self, func: Callable[..., None]) -> Any:
         """Compiles with function numbers counted from a digest of the kernel and its signature."""
-        state = self.state
-        identity = f"{func.__module__}.{func.__qualname__}{state.args}{state.flags.get_mangle_string()}"
+        flags = self.state.flags
+        flags.noalias = True
+        identity = f"{func.__module__}.{func.__qualname__}{self.state.args}{flags.get_mangle_string()}"
         start = int.from_bytes(hashlib.sha256(identity.encode()).digest()[:7])
         saved = FunctionIdentity._unique_ids
         FunctionIdentity._unique_ids = itertools.count(start)
         try:
-            return super().compile_extra(func)
+            return super().compile_extra(_with_region(func))
         finally:
             FunctionIdentity._unique_ids = saved
 
 
-def _source_file(function: Callable[..., None]) -> Path | None:
-    """File whose text a cached kernel depends on; a function typed at a prompt has none."""
+def _with_region(function: Callable[..., None]) -> Callable[..., None]:
+    """The function that is compiled; without source text its loop stays in the calling thread."""
+    if "prange" not in function.__code__.co_names:
+        return function
     path = Path(inspect.getfile(function))
-    return path if path.is_file() and path.suffix == ".py" else None
+    try:
+        text = source_text(path) if path.is_file() else "".join(inspect.findsource(function)[0])
+    except OSError:
+        return function
+    return shared(function, text)
 
 
 class _KernelDecorator:

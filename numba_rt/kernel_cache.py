@@ -16,18 +16,20 @@ import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import llvmlite.binding as llvm
 from numba.core import sigutils
 from numba.core.caching import _Cache
-from numba.core.compiler import CompileResult
+from numba.core.compiler import CompileResult, compile_result
+from numba.core.runtime import _nrt_python
 from numba.core.serialize import dumps
 
 from numba_rt.cache_directory import store, write_atomically
 
 _MAGIC = b"numba_rt kernel 1\n"
 _PACKAGE = Path(__file__).parent
-_ALWAYS = frozenset({_PACKAGE / "jit.py", _PACKAGE / "kernel_cache.py"})
+_ALWAYS = frozenset(_PACKAGE / name for name in ("jit.py", "kernel_cache.py", "region.py"))
 _COMPILED = frozenset({"jit", "dtypes", "simd", "kernels", "ops"})
 """The modules of this package that compiled code can depend on."""
 
@@ -50,27 +52,41 @@ class Stats:
 stats = Stats()
 
 
+@dataclass(frozen=True)
+class _Source:
+    """A source file as it was when the first kernel that depends on it was imported."""
+
+    content: bytes
+    digest: bytes
+    imports: frozenset[Path]
+
+
+def source_text(path: Path) -> str:
+    """Text of the file of a kernel, as it was imported."""
+    return _read(path).content.decode()
+
+
 @cache
 def source_digest(path: Path) -> str:
     """Digest of a source file and of all files of this package it imports, directly or not."""
     found = {path, *_ALWAYS}
     pending = list(found)
     while pending:
-        new = _read(pending.pop())[1] - found
+        new = _read(pending.pop()).imports - found
         found |= new
         pending += new
-    return hashlib.sha256(b"".join(_read(file)[0] for file in sorted(found))).hexdigest()
+    return hashlib.sha256(b"".join(_read(file).digest for file in sorted(found))).hexdigest()
 
 
 @cache
-def _read(path: Path) -> tuple[bytes, frozenset[Path]]:
-    """Digest of one file, and the files it imports."""
+def _read(path: Path) -> _Source:
     content = path.read_bytes()
     names: set[str] = set()
     for module, members, plain in _IMPORT.findall(content):
         base = (module or plain).decode()
         names |= {base, *(f"{base}.{member}" for member in re.findall(r"\w+", members.decode()))}
-    return hashlib.sha256(content).digest(), frozenset(file for name in names for file in _files(name))
+    imports = frozenset(file for name in names for file in _files(name))
+    return _Source(content, hashlib.sha256(content).digest(), imports)
 
 
 def _files(name: str) -> list[Path]:
@@ -117,13 +133,13 @@ class KernelCache(_Cache):
 
     def load_overload(self, sig: Any, target_context: Any) -> CompileResult | None:
         """The compiled kernel, or nothing if it must be compiled."""
-        target_context.refresh()
         name = self.file_name(sig)
         for directory in store().read:
-            result = _load(directory / name, target_context)
-            if result is not None:
+            payload = _read_payload(directory / name)
+            if payload is not None:
                 stats.loaded += 1
-                return result
+                return _Image(*pickle.loads(payload)).load(target_context)
+        target_context.refresh()
         self._missed = time.perf_counter()
         return None
 
@@ -131,17 +147,16 @@ class KernelCache(_Cache):
         """Keeps a kernel that was just compiled."""
         stats.compiled += 1
         stats.compile_seconds += time.perf_counter() - self._missed
-        if data.library.has_dynamic_globals or any(not lifted.can_cache for lifted in data.lifted):
+        if data.library.has_dynamic_globals or data.lifted:
             return
-        payload = dumps(data._reduce())
+        payload = dumps(tuple(_Image.of(data)))
         content = _MAGIC + hashlib.sha256(payload).digest() + payload
-        try:
+        with contextlib.suppress(OSError):
             write_atomically(store().write / self.file_name(sig), content)
-        except OSError:
-            return
 
 
-def _load(path: Path, target_context: Any) -> CompileResult | None:
+def _read_payload(path: Path) -> bytes | None:
+    """What a file holds, if it is there and whole."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -150,6 +165,97 @@ def _load(path: Path, target_context: Any) -> CompileResult | None:
         os.utime(path)
     start = len(_MAGIC) + hashlib.sha256().digest_size
     payload = content[start:]
-    if content[:start] != _MAGIC + hashlib.sha256(payload).digest():
-        return None
-    return CompileResult._rebuild(target_context, *pickle.loads(payload))
+    return payload if content[:start] == _MAGIC + hashlib.sha256(payload).digest() else None
+
+
+class _Image(NamedTuple):
+    """Machine code of a kernel and what Python must know to call it.
+
+    Unlike Numba's own form it has no bitcode, because kernels are never linked into other
+    functions; reading that takes two thirds of the time of loading.
+    """
+
+    name: str
+    code: bytes
+    defined: tuple[str, ...]
+    needed: tuple[str, ...]
+    descriptor: Any
+    environment: Any
+    signature: Any
+    environments: tuple[Any, ...]
+    initializers: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, result: CompileResult) -> _Image:
+        """The image of a kernel that was just compiled."""
+        library, descriptor = result.library, result.fndesc
+        descriptor.typemap = descriptor.calltypes = None
+        symbols = [
+            (symbol.name, symbol.is_declaration)
+            for symbols in (library._final_module.functions, library._final_module.global_variables)
+            for symbol in symbols
+        ]
+        return cls(
+            library.name,
+            library._get_compiled_object(),
+            tuple(name for name, is_declaration in symbols if not is_declaration),
+            tuple(
+                name for name, is_declaration in symbols if is_declaration and not name.startswith("llvm.")
+            ),
+            descriptor,
+            result.environment,
+            result.signature,
+            tuple(result._find_referenced_environments()),
+            tuple(result.reload_init),
+        )
+
+    def load(self, target_context: Any) -> CompileResult:
+        """The kernel, ready to be called."""
+        for initialize in self.initializers:
+            initialize()
+        if not _can_link(self.needed):
+            target_context.refresh()
+        codegen = target_context.codegen()
+        library = codegen.create_library(self.name)
+        library.enable_object_caching()
+        library._set_compiled_object(self.code)
+        library._finalize_final_module()
+        codegen._engine._defined_symbols.update(self.defined)
+        entry = target_context.get_executable(library, self.descriptor, self.environment)
+        for environment in self.environments:
+            codegen.set_env(environment.env_name, environment)
+        return compile_result(
+            target_context=target_context,
+            typing_context=target_context.typing_context,
+            library=library,
+            environment=self.environment,
+            entry_point=entry,
+            fndesc=self.descriptor,
+            type_annotation="",
+            signature=self.signature,
+            objectmode=False,
+            lifted=(),
+            reload_init=list(self.initializers),
+            referenced_envs=list(self.environments),
+        )
+
+
+_linked: set[str] = set()
+
+
+def _can_link(names: tuple[str, ...]) -> bool:
+    """Whether the linker knows all these symbols; it ends the process if it does not."""
+    _add_runtime_symbols()
+    _linked.update(name for name in names if name not in _linked and llvm.address_of_symbol(name))
+    return _linked.issuperset(names)
+
+
+@cache
+def _add_runtime_symbols() -> None:
+    """Makes Numba's run-time functions known to the linker.
+
+    With them alone a cached kernel can be linked; filling the registries of the compiler, which
+    would do this too, takes as long as importing Numba and waits until something is compiled.
+    """
+    for name, address in _nrt_python.c_helpers.items():
+        llvm.add_symbol(name if name.startswith("_") else f"NRT_{name}", address)

@@ -34,25 +34,19 @@ class Prepared:
 @dataclass(frozen=True)
 class _Job:
     kernel: Kernel
-    parallel: bool
     types: tuple[Any, ...]
 
     def is_ready(self) -> bool:
-        return self.types in self.kernel.build(self.parallel).overloads
-
-    def file_name(self) -> str | None:
-        cache = self.kernel.build(self.parallel)._cache
-        return cache.file_name(self.types) if isinstance(cache, kernel_cache.KernelCache) else None
+        return self.types in self.kernel.dispatcher.overloads
 
     def is_cached(self) -> bool:
-        cache = self.kernel.build(self.parallel)._cache
-        return isinstance(cache, kernel_cache.KernelCache) and cache.has(self.types)
+        return self.kernel.cache is not None and self.kernel.cache.has(self.types)
 
     def run(self) -> bool:
         """Loads or compiles; tells whether it compiled."""
         with global_compiler_lock:
             before = kernel_cache.stats.compiled
-            self.kernel.build(self.parallel).compile(self.types)
+            self.kernel.dispatcher.compile(self.types)
             return kernel_cache.stats.compiled > before
 
 
@@ -75,10 +69,7 @@ def prepare(
     if numba.config.DISABLE_JIT:
         return Prepared(0, 0, 0.0)
     start = time.perf_counter()
-    jobs = dict.fromkeys(
-        _Job(kernel, parallel and kernel.is_parallel, kernel.signature(args))
-        for kernel, parallel, args in requests
-    )
+    jobs = dict.fromkeys(_Job(kernel, kernel.signature(args)) for kernel, _, args in requests)
     missing = []
     compiled = loaded = 0
     for job in jobs:
@@ -115,14 +106,14 @@ def _shared(jobs: list[_Job]) -> Iterator[_Job]:
 @contextmanager
 def _claim(job: _Job, wait: bool) -> Iterator[bool]:
     """Holds the right to compile, if no other process has it; without locks, everyone has it."""
-    name = job.file_name()
-    if name is None or not wait:
+    cache = job.kernel.cache
+    if cache is None or not wait:
         yield True
         return
     directory = store().write / "locks"
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
-        lock = filelock.FileLock(directory / f"{name}.lock", blocking=False)
+        lock = filelock.FileLock(directory / f"{cache.file_name(job.types)}.lock", blocking=False)
         lock.acquire()
     except filelock.Timeout:
         yield False
