@@ -80,10 +80,10 @@ class Sym:
         return hash(frozenset(self.terms.items()))
 
     def __lt__(self, other: Dim) -> bool:
-        return _sign(other - self, f"{self} < {other}") > 0
+        return _is_positive(other - self, f"{self} < {other}")
 
     def __gt__(self, other: Dim) -> bool:
-        return _sign(self - other, f"{self} > {other}") > 0
+        return _is_positive(self - other, f"{self} > {other}")
 
     def __le__(self, other: Dim) -> bool:
         return not self > other
@@ -158,11 +158,12 @@ def is_known(dim: Dim) -> bool:
 
 
 def _extreme(kind: str, left: Dim, right: Dim) -> Dim:
-    try:
-        left_first = left >= right if kind == "max" else left <= right
-        return left if left_first else right
-    except Undecided:
-        return _opaque(kind, *sorted((left, right), key=str))
+    difference = left - right if kind == "max" else right - left
+    if _never_negative(difference):
+        return left
+    if _never_negative(-difference):
+        return right
+    return _opaque(kind, *sorted((left, right), key=str))
 
 
 def _is_dim(x: object) -> bool:
@@ -228,15 +229,29 @@ def _opaque(kind: str, left: Dim, right: Dim) -> Dim:
     return out
 
 
-def _sign(difference: Dim, question: str) -> int:
-    """Sign of a difference whose names are at least zero; Undecided if it depends on them."""
+def _is_positive(difference: Dim, question: str) -> bool:
+    """Whether a difference is above zero; Undecided if that depends on the sizes in it."""
     if not isinstance(difference, Sym):
-        return (difference > 0) - (difference < 0)
-    constant = difference.terms.get((), 0)
-    others = [c for m, c in difference.terms.items() if m]
-    plain = all(name not in difference.atoms for m in difference.terms for name in m)
-    if plain and constant > 0 and min(others) > 0:
-        return 1
-    if plain and constant <= 0 and max(others) < 0 and constant < 0:
-        return -1
+        return difference > 0
+    if _never_negative(difference - 1):
+        return True
+    if _never_negative(-difference):
+        return False
     raise Undecided(f"{question} is not known before the model runs")
+
+
+def _never_negative(dim: Dim) -> bool:
+    """Whether an expression is certainly at least zero."""
+    if not isinstance(dim, Sym):
+        return dim >= 0
+    return all(c >= 0 for c in dim.terms.values()) and all(
+        _atom_never_negative(*dim.atoms[name]) for m in dim.terms for name in m if name in dim.atoms
+    )
+
+
+def _atom_never_negative(kind: str, left: Dim, right: Dim) -> bool:
+    if kind == "%":
+        return not isinstance(right, Sym) and right > 0
+    if kind == "max":
+        return _never_negative(left) or _never_negative(right)
+    return _never_negative(left) and _never_negative(right)
