@@ -1,19 +1,61 @@
-"""Rewrites of the graph, in order, each with its reason."""
+"""Rewrites of the graph, in order, each with its reason.
+
+To add a fusion: a Rule in its family's file under `fusions/`, which exports its rules as a tuple;
+one test that it fires and one that it does not. PIPELINE changes only when order matters.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from numba_rt.graph import Graph
+from numba_rt.optimize.chains import fuse_chains
+from numba_rt.optimize.constants import fold_constants, merge_common, remove_dead
+from numba_rt.optimize.fusions.activation import ACTIVATIONS
+from numba_rt.optimize.fusions.conv import CONV_WEIGHTS, CONVS, BatchNormToScale
+from numba_rt.optimize.fusions.matmul import MATMULS, PACKING
+from numba_rt.optimize.fusions.norm import NORMS
+from numba_rt.optimize.half import widen_halves
 from numba_rt.optimize.infer import infer_facts
+from numba_rt.optimize.layout import LAYOUT
 from numba_rt.optimize.report import Report
+from numba_rt.optimize.rule import RuleSet
+from numba_rt.optimize.simplify import SIMPLIFY
 
-PIPELINE: tuple[Callable[[Graph, Report], None], ...] = (infer_facts,)
+PIPELINE: tuple[Callable[[Graph, Report], None], ...] = (
+    widen_halves,  # first: everything below then sees float32
+    fold_constants,  # before rules: many ask whether an operand is constant
+    merge_common,  # before rules: a pattern's variable is one value
+    RuleSet(*SIMPLIFY),
+    RuleSet(*NORMS),  # before activations and products: they contain both
+    RuleSet(*ACTIVATIONS),
+    RuleSet(*CONV_WEIGHTS),  # before BatchNormalization becomes arithmetic
+    RuleSet(BatchNormToScale),
+    RuleSet(*LAYOUT),  # before epilogues: a Transpose between would hide them
+    RuleSet(*MATMULS),
+    RuleSet(*CONVS),
+    fold_constants,  # what the rules made of weights
+    fuse_chains,  # after every rule that looks for a single elementwise operator
+    RuleSet(*PACKING),  # last: packed weights are opaque to every rule
+    remove_dead,
+)
+
+REQUIRED: tuple[Callable[[Graph, Report], None], ...] = (widen_halves,)
+"""What the kernels need even when nothing is to be optimised."""
 
 
-def optimize(graph: Graph) -> Report:
-    """Run the pipeline on a graph, in place."""
+def optimize(graph: Graph, *, only_required: bool = False) -> Report:
+    """Run the pipeline on a graph and its subgraphs, in place."""
     report = Report()
-    for step in PIPELINE:
-        step(graph, report)
+    _optimize(graph, report, REQUIRED if only_required else PIPELINE)
     return report
+
+
+def _optimize(graph: Graph, report: Report, steps: tuple[Callable[[Graph, Report], None], ...]) -> None:
+    for node in graph.nodes:
+        for value in node.op.attributes().values():
+            if isinstance(value, Graph):
+                _optimize(value, report, steps)
+    infer_facts(graph, report)
+    for step in steps:
+        step(graph, report)

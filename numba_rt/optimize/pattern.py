@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
@@ -68,11 +69,12 @@ class Scalar(Pattern):
 
 @dataclass(eq=False)
 class OpPattern(Pattern):
-    """A node of an operator. A pattern with fewer inputs than the node matches only absent ones."""
+    """A node of an operator. Inputs beyond the pattern's must be absent, unless `rest` is set."""
 
     op_types: str
     inputs: tuple[Pattern | None, ...]
     name: str = ""
+    rest: bool = False
     types: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -83,12 +85,16 @@ def _pattern(x: Pattern | float) -> Pattern:
     return x if isinstance(x, Pattern) else Scalar(float(x))
 
 
+_Input = Pattern | float | EllipsisType | None
+
+
 class PatternBuilder:
-    """`op.MatMul(a, b)` makes a pattern; `op.OneOf("Relu|Clip", x, name="act")` one of several."""
+    """`op.MatMul(a, b)` makes a pattern; `op.OneOf("Relu|Clip", x, name="act")` one of several.
+    A last input `...` stands for any further inputs, present or not."""
 
     def __getattr__(self, op_type: str) -> Callable[..., Pattern]:
-        def build(*inputs: Pattern | float | None, name: str = "") -> Pattern:
-            return OpPattern(op_type, tuple(None if x is None else _pattern(x) for x in inputs), name)
+        def build(*inputs: _Input, name: str = "") -> Pattern:
+            return self.OneOf(op_type, *inputs, name=name)
 
         return build
 
@@ -96,9 +102,12 @@ class PatternBuilder:
         """A value or an absent input, not bound to a name."""
         return Anything()
 
-    def OneOf(self, op_types: str, *inputs: Pattern | float | None, name: str = "") -> Pattern:
+    def OneOf(self, op_types: str, *inputs: _Input, name: str = "") -> Pattern:
         """A node of one of the operators named, separated by |."""
-        return OpPattern(op_types, tuple(None if x is None else _pattern(x) for x in inputs), name)
+        rest = bool(inputs) and inputs[-1] is ...
+        given = inputs[:-1] if rest else inputs
+        parts = tuple(None if x is None else _pattern(x) for x in given if x is not ...)
+        return OpPattern(op_types, parts, name, rest)
 
 
 @dataclass(eq=False)
@@ -130,6 +139,8 @@ def _match_node(pattern: OpPattern, node: Node, state: _State) -> Iterator[_Stat
         return
     bound, nodes = state
     if pattern.name:
+        if bound.get(pattern.name, node) is not node:
+            return
         bound = {**bound, pattern.name: node}
     state = (bound, (*nodes, node))
     for inputs in _orders(pattern, node):
@@ -141,7 +152,9 @@ def _orders(pattern: OpPattern, node: Node) -> Iterator[list[Value | None]]:
     while inputs and inputs[-1] is None:
         inputs = inputs[:-1]
     if len(inputs) > len(pattern.inputs):
-        return
+        if not pattern.rest:
+            return
+        inputs = inputs[: len(pattern.inputs)]
     inputs = inputs + [None] * (len(pattern.inputs) - len(inputs))
     yield inputs
     if len(inputs) == 2 and node.op.commutative and inputs[0] is not inputs[1]:

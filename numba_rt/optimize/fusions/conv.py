@@ -1,0 +1,196 @@
+"""Convolutions: what follows them goes into their weights, or into the store of the result."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from numba_rt.dtypes import FLOAT32
+from numba_rt.graph import Value
+from numba_rt.kernels.packing import pack_conv
+from numba_rt.optimize.fusions.matmul import activation_of
+from numba_rt.optimize.pattern import Match
+from numba_rt.optimize.rule import Builder, Rule, scalar
+
+
+def _scale_and_shift(norm: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    """BatchNormalization as x * scale + shift in float64, if its parameters are constant."""
+    arrays = [None if v is None else v.constant for v in norm.inputs[1:5]]
+    if len(arrays) != 4 or any(a is None for a in arrays) or norm.op.training_mode:
+        return None
+    gamma, beta, mean, variance = (np.asarray(a, np.float64) for a in arrays)
+    scale = gamma / np.sqrt(variance + norm.op.epsilon)
+    return scale, beta - mean * scale
+
+
+class BatchNormIntoConv(Rule):
+    """BatchNormalization(Conv(x, w, b))  →  Conv(x, w', b')"""
+
+    def pattern(op, x, w, scale):
+        conv = op.Conv(x, w, ..., name="conv")
+        return op.BatchNormalization(conv, scale, ..., name="norm")
+
+    def check(m):
+        bias = m.conv.inputs[2] if len(m.conv.inputs) > 2 else None
+        if not m.w.is_constant or (bias is not None and not bias.is_constant):
+            return "the weights are not constant"
+        return None if _scale_and_shift(m.norm) is not None else "its parameters are not constant"
+
+    def replace(op, m):
+        scale, shift = _scale_and_shift(m.norm)
+        w = m.w.constant
+        bias = m.conv.inputs[2] if len(m.conv.inputs) > 2 else None
+        weights = (w * scale.reshape(-1, *[1] * (w.ndim - 1))).astype(w.dtype)
+        added = shift if bias is None else bias.constant * scale + shift
+        return op.add(m.conv.op, m.x, weights, added.astype(w.dtype))
+
+
+class BatchNormToScale(Rule):
+    """BatchNormalization(x)  →  x * scale + shift"""
+
+    def pattern(op, x, scale):
+        return op.BatchNormalization(x, scale, ..., name="norm")
+
+    def check(m):
+        if m.x.fact.shape is None:
+            return "the rank is not known"
+        return None if _scale_and_shift(m.norm) is not None else "its parameters are not constant"
+
+    def replace(op, m):
+        scale, shift = _scale_and_shift(m.norm)
+        shape = (-1, *[1] * (m.x.fact.rank - 2))
+        dtype = m.x.fact.dtype
+        scaled = op.Mul(m.x, scale.astype(dtype).reshape(shape))
+        return op.Add(scaled, shift.astype(dtype).reshape(shape))
+
+
+class ConvBias(Rule):
+    """Conv(x, w) + b  →  Conv(x, w, b)"""
+
+    def pattern(op, x, w, b):
+        return op.Conv(x, w, name="conv") + b
+
+    def check(m):
+        shape = m.b.fact.shape
+        rank = m.conv.outputs[0].fact.rank if m.conv.outputs[0].fact.shape is not None else 0
+        if not m.b.is_constant or shape is None or not m.w.is_constant:
+            return "what is added is not constant"
+        full = (1,) * (rank - len(shape)) + shape
+        if len(full) != rank or full[1] != m.w.fact.shape[0] or any(d != 1 for d in (full[0], *full[2:])):
+            return "what is added is not one number a channel"
+        return None
+
+    def replace(op, m):
+        return op.add(m.conv.op, m.x, m.w, m.b.constant.reshape(-1))
+
+
+class ConvToNhwc(Rule):
+    """Conv(x, w, b)  →  Transpose(NhwcConv(Transpose(x), w, b))"""
+
+    def pattern(op, x, w):
+        return op.Conv(x, w, ..., name="conv")
+
+    def check(m):
+        if m.x.fact.dtype != FLOAT32 or m.x.fact.shape is None:
+            return "it is not float32 of known rank"
+        if m.x.fact.rank != 4:
+            return "it is not two-dimensional"
+        return None if m.w.is_constant else "the weights are not constant"
+
+    def replace(op, m):
+        conv, w = m.conv.op, m.w.constant
+        bias = m.conv.inputs[2] if len(m.conv.inputs) > 2 else None
+        made = op.NhwcConv(
+            to_nhwc(op, m.x),
+            op.constant(pack_conv(w, conv.group).reshape(-1), m.w.name),
+            bias,
+            channels=w.shape[0],
+            kernel_shape=tuple(w.shape[2:]),
+            strides=conv.strides,
+            pads=conv.pads,
+            dilations=conv.dilations,
+            group=conv.group,
+            auto_pad=conv.auto_pad,
+        )
+        return to_nchw(op, made)
+
+
+def to_nhwc(op: Builder, x: Value) -> Value:
+    """x with its channels moved to the end."""
+    return op.Transpose(x, perm=(0, 2, 3, 1))
+
+
+def to_nchw(op: Builder, x: Value) -> Value:
+    """x with its last axis moved to where ONNX has channels."""
+    return op.Transpose(x, perm=(0, 3, 1, 2))
+
+
+def _with(op: Builder, m: Match, inputs: list[Value | None] | None = None, **changes: Any) -> Value:
+    ins = list(m.conv.inputs) if inputs is None else inputs
+    return op.add(dataclasses.replace(m.conv.op, **changes), *ins)
+
+
+def _inputs(m: Match) -> list[Value | None]:
+    return list(m.conv.inputs) + [None] * (4 - len(m.conv.inputs))
+
+
+def _is_plain(m: Match) -> str | None:
+    conv = m.conv.op
+    if conv.activation or not np.isneginf(conv.lo) or not np.isposinf(conv.hi):
+        return "it has an activation already"
+    return "it has a residual already" if _inputs(m)[3] is not None else None
+
+
+class ConvResidual(Rule):
+    """NhwcConv(x, w, b) + r  →  NhwcConv(x, w, b, r)"""
+
+    def pattern(op, x, r):
+        return op.NhwcConv(x, ..., name="conv") + r
+
+    def check(m):
+        if m.r.fact.shape is None or m.r.fact.shape != m.conv.outputs[0].fact.shape:
+            return "what is added has another shape"
+        return _is_plain(m)
+
+    def replace(op, m):
+        return _with(op, m, [*_inputs(m)[:3], m.r])
+
+
+class ConvActivation(Rule):
+    """act(NhwcConv(...))  →  NhwcConv(..., activation)"""
+
+    def pattern(op, x):
+        conv = op.NhwcConv(x, ..., name="conv")
+        return op.OneOf("Relu|Sigmoid|Tanh|Gelu|Swish|HardSwish", conv, name="act")
+
+    def check(m):
+        done = m.conv.op.activation or not np.isneginf(m.conv.op.lo) or not np.isposinf(m.conv.op.hi)
+        return "it has an activation already" if done else None
+
+    def replace(op, m):
+        return _with(op, m, **activation_of(m.act.op))
+
+
+class ConvClip(Rule):
+    """Clip(NhwcConv(...), lo, hi)  →  NhwcConv(..., lo, hi)"""
+
+    def pattern(op, x):
+        return op.Clip(op.NhwcConv(x, ..., name="conv"), ..., name="clip")
+
+    def check(m):
+        if any(v is not None and scalar(v) is None for v in m.clip.inputs[1:]):
+            return "the limits are not constant"
+        done = m.conv.op.activation or not np.isneginf(m.conv.op.lo) or not np.isposinf(m.conv.op.hi)
+        return "it has an activation already" if done else None
+
+    def replace(op, m):
+        limits = [None if v is None else scalar(v) for v in m.clip.inputs[1:]] + [None, None]
+        lo = -np.inf if limits[0] is None else limits[0]
+        hi = np.inf if limits[1] is None else limits[1]
+        return _with(op, m, lo=float(lo), hi=float(hi))
+
+
+CONV_WEIGHTS = (BatchNormIntoConv, ConvBias)
+CONVS = (ConvResidual, ConvActivation, ConvClip)
