@@ -1,0 +1,10 @@
+"""From ONNX to a Graph: the only reader of the onnx package besides the backend adapter.
+
+Stages: `source` finds and parses the model, `scope` and `graph` walk its nodes in topological order,
+`upgrades` rewrite old forms to the current meaning, `functions` expand what is defined by other
+operators, `attributes` and `tensors` check and decode what nodes carry.
+"""
+
+from converter.model import convert
+
+__all__ = ["convert"]

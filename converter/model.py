@@ -1,0 +1,95 @@
+"""ModelProto → Graph: opsets, functions and metadata of the model, then its graph."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+
+import onnx
+
+from converter.functions import check_functions, function_key
+from converter.graph import Converter
+from converter.scope import Scope
+from converter.source import read
+from numba_rt.errors import LoadError, UnsupportedOp
+from numba_rt.graph import Graph
+
+NEWEST_OPSET = 28
+"""The opset whose meaning the operators have; newer models are refused."""
+
+ABOUT = "onnx."
+"""Prefix of the metadata entries that are fields of the model and not its own metadata."""
+
+
+def convert(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Graph:
+    """Read a model.
+
+    Args:
+        source: path of an .onnx file, its bytes, or an onnx.ModelProto. External data is read only
+            from the directory of the file.
+
+    Raises:
+        LoadError: the model is missing, damaged, unsafe or inconsistent.
+        UnsupportedOp: it uses operators that are not implemented; all of them are named.
+    """
+    model, directory = read(source)
+    opsets = read_opsets(model.opset_import, "the model")
+    functions = {function_key(f): f for f in model.functions}
+    for function in model.functions:
+        read_opsets(function.opset_import, f"function {function.domain}.{function.name}")
+    check_functions(model.graph, functions)
+    converter = Converter(directory, functions, read_opsets)
+    graph = Graph(model.graph.name)
+    scope = Scope(graph, opsets)
+    converter.fill(scope, model.graph)
+    if converter.unsupported:
+        raise UnsupportedOp(_unsupported_message(converter.unsupported))
+    graph.metadata = _metadata(model, opsets)
+    return graph
+
+
+def read_opsets(imports: Iterable[onnx.OperatorSetIdProto], where: str) -> dict[str, int]:
+    """Domain → version; the default domain is ""."""
+    opsets: dict[str, int] = {}
+    for entry in imports:
+        domain = "" if entry.domain == "ai.onnx" else entry.domain
+        shown = domain or "ai.onnx"
+        if opsets.get(domain, entry.version) != entry.version:
+            raise LoadError(f"{where} imports domain {shown!r} twice: versions {opsets[domain]} and {entry.version}")
+        if entry.version < 1:
+            raise LoadError(f"{where} imports opset {entry.version} of domain {shown!r}: expected at least 1")
+        if domain == "" and entry.version > NEWEST_OPSET:
+            raise LoadError(
+                f"{where} needs opset {entry.version} of ai.onnx: opsets up to {NEWEST_OPSET} are supported"
+            )
+        opsets[domain] = entry.version
+    return opsets
+
+
+def _metadata(model: onnx.ModelProto, opsets: dict[str, int]) -> dict[str, str]:
+    constants = {t.name for t in model.graph.initializer} | {t.values.name for t in model.graph.sparse_initializer}
+    about = {
+        "producer_name": model.producer_name,
+        "producer_version": model.producer_version,
+        "domain": model.domain,
+        "model_version": str(model.model_version) if model.HasField("model_version") else "",
+        "ir_version": str(model.ir_version),
+        "description": model.doc_string,
+        "graph_description": model.graph.doc_string,
+        "opset_import": json.dumps(opsets) if opsets else "",
+        # Inputs with a stored value; they are constants here.
+        "overridable": json.dumps(names) if (names := [v.name for v in model.graph.input if v.name in constants]) else "",
+    }
+    own = {entry.key: entry.value for entry in model.metadata_props}
+    return own | {ABOUT + k: v for k, v in about.items() if v}
+
+
+def _unsupported_message(unsupported: dict[str, list[str]]) -> str:
+    count = len(unsupported)
+    parts = [
+        f"{op} ({len(nodes)} nodes, first {nodes[0]!r})" if len(nodes) > 1 else f"{op} (1 node, {nodes[0]!r})"
+        for op, nodes in unsupported.items()
+    ]
+    verb = "operator is" if count == 1 else "operators are"
+    return f"{count} {verb} not implemented: {', '.join(parts)}"

@@ -1,0 +1,71 @@
+"""TypeProto → Fact and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+
+from numba_rt.dtypes import NUMPY_TO_ONNX, from_onnx
+from numba_rt.errors import LoadError
+from numba_rt.graph import Dim, Fact, Sym
+
+UNKNOWN = Fact(np.dtype(np.float32), None)
+"""The fact of a value of which nothing is declared."""
+
+
+def to_fact(declared: onnx.TypeProto, where: str, fresh: Callable[[int], Dim] | None = None) -> Fact:
+    """What a declaration says; `fresh` names the size of an axis that has neither size nor name."""
+    kind = declared.WhichOneof("value")
+    if kind == "optional_type":
+        inner = to_fact(declared.optional_type.elem_type, where, fresh)
+        return Fact(inner.dtype, inner.shape, None, "optional")
+    if kind == "sequence_type":
+        inner = to_fact(declared.sequence_type.elem_type, where, fresh)
+        return Fact(inner.dtype, inner.shape, None, "sequence")
+    if kind == "map_type":
+        inner = to_fact(declared.map_type.value_type, where, fresh)
+        return Fact(inner.dtype, None, None, "map")
+    if kind == "sparse_tensor_type":
+        raise LoadError(f"{where} is a sparse tensor: only stored values may be sparse")
+    if kind != "tensor_type":
+        raise LoadError(f"{where} has no type: expected a tensor, sequence, optional or map")
+    dtype = from_onnx(declared.tensor_type.elem_type)
+    if dtype is None:
+        raise LoadError(f"{where} has element type {declared.tensor_type.elem_type}, which is not known")
+    if not declared.tensor_type.HasField("shape"):
+        return Fact(dtype, None)
+    dims = declared.tensor_type.shape.dim
+    return Fact(dtype, tuple(_dim(d, i, where, fresh) for i, d in enumerate(dims)))
+
+
+def _dim(
+    dim: onnx.TensorShapeProto.Dimension, axis: int, where: str, fresh: Callable[[int], Dim] | None
+) -> Dim:
+    if dim.HasField("dim_value"):
+        if dim.dim_value >= 0:
+            return int(dim.dim_value)
+    elif dim.dim_param:
+        return Sym(dim.dim_param)
+    return fresh(axis) if fresh is not None else Sym(f"?{where}.{axis}")
+
+
+def to_type(fact: Fact) -> onnx.TypeProto:
+    """The declaration of a fact."""
+    out = onnx.TypeProto()
+    if fact.kind == "sequence":
+        out.sequence_type.elem_type.CopyFrom(to_type(Fact(fact.dtype, fact.shape)))
+    elif fact.kind == "optional":
+        out.optional_type.elem_type.CopyFrom(to_type(Fact(fact.dtype, fact.shape)))
+    else:
+        out.tensor_type.elem_type = NUMPY_TO_ONNX[fact.dtype]
+        if fact.shape is not None:
+            out.tensor_type.shape.SetInParent()
+            for dim in fact.shape:
+                made = out.tensor_type.shape.dim.add()
+                if isinstance(dim, Sym):
+                    made.dim_param = str(dim)
+                else:
+                    made.dim_value = int(dim)
+    return out
