@@ -120,9 +120,7 @@ class Kernel:
         )
 
     def __call__(self, *args: Any) -> None:
-        """Runs the kernel, in one task where this process cannot use threads."""
-        if self.is_parallel and not threads.usable():
-            args = (*args[:-1], 1)
+        """Runs the kernel."""
         dispatcher = self.dispatcher
         with threads.region_lock:
             dispatcher(*args)

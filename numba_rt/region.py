@@ -21,6 +21,7 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 from numba_rt.errors import KernelError
+from numba_rt.threads import NO_THREADS
 
 _I64 = ir.IntType(64)
 _STATUS = ir.IntType(32)
@@ -173,13 +174,19 @@ def _turns(typing_context, count, task, tasks):  # type: ignore[no-untyped-def]
         is_task = builder.icmp_signed(">=", task, zero)
         first = builder.select(is_task, task, zero)
         stop = cgutils.alloca_once_value(builder, builder.select(is_task, builder.add(task, one), count))
-        is_shared = builder.and_(builder.not_(is_task), builder.icmp_signed(">", count, one))
-        with builder.if_then(is_shared):
+        stays = builder.icmp_signed("!=", builder.load(_symbol(builder.module, NO_THREADS)), zero)
+        stays = builder.or_(builder.or_(is_task, stays), builder.icmp_signed("<=", count, one))
+        with builder.if_then(builder.not_(stays)):
             _emit_region(builder, count, tasks)
             builder.store(zero, stop)
         return context.make_tuple(builder, signature.return_type, [first, builder.load(stop)])
 
     return types.UniTuple(types.int64, 2)(types.int64, types.int64, types.int64), codegen
+
+
+def _symbol(module: ir.Module, name: str) -> ir.GlobalVariable:
+    """A word outside of the module."""
+    return module.globals.get(name) or ir.GlobalVariable(module, _I64, name)
 
 
 def _emit_region(builder: ir.IRBuilder, count: ir.Value, tasks: ir.Value) -> None:
