@@ -11,7 +11,7 @@ from numba.core import cgutils
 
 from numba_rt.simd.isa import Isa
 
-__all__ = ["F32", "I64", "MAX_K", "TILE_TYPE", "TileEmitter", "Vectors", "loop"]
+__all__ = ["F32", "I64", "MAX_K", "TILE_TYPE", "DepthwiseEmitter", "TileEmitter", "Vectors", "loop"]
 
 MAX_K = 1024
 """Longest `k` of one call: the length of the row of zeros."""
@@ -125,27 +125,19 @@ class TileEmitter(Vectors):
 
     def _emit_tile(self, function: ir.Function, b: ir.IRBuilder, height: int) -> None:
         a, lda, table, row_step, tap_step, taps, k, panel, tap_size, *out = function.args
-        rows, nv = range(height), self.isa.nv
+        nv = self.isa.nv
         sets = _accumulator_sets(height * nv)
-        zero = ir.Constant(self.vector, None)
-        offsets = [b.mul(row_step, I64(r)) for r in rows]
-        starts = [b.gep(a, [b.mul(lda, I64(r))]) for r in rows]
-        zeros = self.zeros()
+        rows_of = self._rows(b, height, a, lda, table, row_step, tap_step)
 
         def tap(b: ir.IRBuilder, t: ir.Value, acc: Values) -> Values:
-            entries = b.gep(table, [b.mul(t, tap_step)])
-            pointers = []
-            for r in rows:
-                offset = b.load(b.gep(entries, [offsets[r]]))
-                outside = b.icmp_signed("<", offset, I64(0))
-                pointers.append(b.select(outside, zeros, b.gep(starts[r], [offset])))
+            pointers = rows_of(b, t)
             weights = b.gep(panel, [b.mul(t, tap_size)])
 
             def step(b: ir.IRBuilder, i: ir.Value, acc: Values, part: int) -> Values:
                 at = b.gep(weights, [b.mul(i, I64(self.isa.nr))])
                 columns = [self.load(b, b.gep(at, [I64(v * self.isa.lanes)])) for v in range(nv)]
                 acc = list(acc)
-                for r in rows:
+                for r in range(height):
                     x = self.splat(b, b.load(b.gep(pointers[r], [i])))
                     for v in range(nv):
                         n = (part * height + r) * nv + v
@@ -161,11 +153,31 @@ class TileEmitter(Vectors):
             acc = loop(b, I64(0), whole, UNROLL, acc, steps)
             return loop(b, whole, k, 1, acc, lambda b, i, acc: step(b, i, acc, 0))
 
+        zero = ir.Constant(self.vector, None)
         acc = loop(b, I64(0), taps, 1, [zero] * (height * nv * sets), tap)
-        size = height * nv
-        while len(acc) > size:
+        while len(acc) > height * nv:
             acc = [b.fadd(acc[i], acc[i + len(acc) // 2]) for i in range(len(acc) // 2)]
         self._emit_output(b, acc, height, *out)
+
+    def _rows(
+        self, b: ir.IRBuilder, height: int, a: ir.Value, lda: ir.Value, table: ir.Value, row_step: ir.Value,
+        tap_step: ir.Value,
+    ) -> Callable[[ir.IRBuilder, ir.Value], Values]:  # fmt: skip
+        """A function that emits the addresses of the rows of a tap."""
+        offsets = [b.mul(row_step, I64(r)) for r in range(height)]
+        starts = [b.gep(a, [b.mul(lda, I64(r))]) for r in range(height)]
+        zeros = self.zeros()
+
+        def rows_of(b: ir.IRBuilder, t: ir.Value) -> Values:
+            entries = b.gep(table, [b.mul(t, tap_step)])
+            pointers = []
+            for start, at in zip(starts, offsets, strict=True):
+                offset = b.load(b.gep(entries, [at]))
+                outside = b.icmp_signed("<", offset, I64(0))
+                pointers.append(b.select(outside, zeros, b.gep(start, [offset])))
+            return pointers
+
+        return rows_of
 
     def _emit_output(self, b: ir.IRBuilder, acc: Values, height: int, *out: ir.Value) -> None:
         c, ldc, cols, bias, d, *limits = out
@@ -225,6 +237,33 @@ class TileEmitter(Vectors):
 
         loop(b, I64(0), height, 1, [], row)
         b.ret_void()
+
+
+class DepthwiseEmitter(TileEmitter):
+    """Emits tiles that multiply `nr` channels of a row with as many weights, tap by tap."""
+
+    def tile(self, height: int) -> ir.Function:
+        """The tile of `height` rows."""
+        return self.function(f"numba_rt_depthwise_{height}", TILE_TYPE, self._emit_tile, height)
+
+    def _emit_tile(self, function: ir.Function, b: ir.IRBuilder, height: int) -> None:
+        a, lda, table, row_step, tap_step, taps, _, weights, tap_size, *out = function.args
+        nv, lanes = self.isa.nv, self.isa.lanes
+        rows_of = self._rows(b, height, a, lda, table, row_step, tap_step)
+
+        def tap(b: ir.IRBuilder, t: ir.Value, acc: Values) -> Values:
+            pointers = rows_of(b, t)
+            at = b.gep(weights, [b.mul(t, tap_size)])
+            columns = [self.load(b, b.gep(at, [I64(v * lanes)])) for v in range(nv)]
+            return [
+                self.multiply_add(
+                    b, self.load(b, b.gep(pointers[n // nv], [I64(n % nv * lanes)])), columns[n % nv], x
+                )
+                for n, x in enumerate(acc)
+            ]
+
+        zero = ir.Constant(self.vector, None)
+        self._emit_output(b, loop(b, I64(0), taps, 1, [zero] * (height * nv), tap), height, *out)
 
 
 def _float_aligned() -> ArgumentAttributes:

@@ -1,0 +1,204 @@
+"""Convolutions of float32 images (b, h, w, c), through the register tiles of matrix products.
+
+A convolution is the product of windows and weights. The windows are not copied: a table says where
+the channels of each tap of each output pixel start (`numba_rt.simd.tile`). `Window` is the geometry,
+`convolution` its plan for the kernel `gemm`, `depthwise` the kernel for one filter per channel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from numba_rt.jit import kernel, prange, u
+from numba_rt.kernels.activation import activate, activation_address
+from numba_rt.kernels.gemm import NO_ROWS, product
+from numba_rt.kernels.packing import NR, packed_size
+from numba_rt.simd.isa import ISA
+from numba_rt.simd.tile import tile
+
+__all__ = ["Convolution", "Window", "convolution", "depthwise", "depthwise_sizes", "pad_images"]
+
+MR = ISA.mr
+FOLD_BELOW = 16
+"""Images with fewer channels are padded, so that a row of a window is one run of floats."""
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a window of `kernel` taps moves over images of `size` (h, w) and `channels`."""
+
+    batch: int
+    size: Pair
+    channels: int
+    kernel: Pair
+    strides: Pair = (1, 1)
+    dilations: Pair = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """top, left, bottom, right, as in ONNX."""
+
+    @property
+    def out(self) -> Pair:
+        """Height and width of the output."""
+        h, w = (
+            (self.size[i] + self.pads[i] + self.pads[i + 2] - self.dilations[i] * (self.kernel[i] - 1) - 1)
+            // self.strides[i]
+            + 1
+            for i in (0, 1)
+        )
+        return h, w
+
+    @property
+    def padded(self) -> Window:
+        """The same window over images that contain the padding."""
+        size = self.size[0] + self.pads[0] + self.pads[2], self.size[1] + self.pads[1] + self.pads[3]
+        return Window(self.batch, size, self.channels, self.kernel, self.strides, self.dilations)
+
+    def table(self) -> np.ndarray:
+        """Offset in an image of each tap of each output pixel, (taps, pixels); -1 is padding."""
+        rows, columns = (
+            np.arange(self.out[i]) * self.strides[i]
+            + np.arange(self.kernel[i])[:, None] * self.dilations[i]
+            - self.pads[i]
+            for i in (0, 1)
+        )
+        rows, columns = rows[:, None, :, None], columns[None, :, None, :]
+        h, w = self.size
+        inside = (rows >= 0) & (rows < h) & (columns >= 0) & (columns < w)
+        offsets = np.where(inside, (rows * w + columns) * self.channels, -1)
+        return np.ascontiguousarray(offsets.reshape(self.kernel[0] * self.kernel[1], -1), np.int64)
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """Arguments of `gemm` for a convolution. Where `scratch` is not 0, `pad_images` first copies the
+    images to a scratch of so many elements, which takes their place.
+    """
+
+    table: np.ndarray
+    g: np.ndarray
+    scratch: int = 0
+    pad: np.ndarray | None = None
+
+
+def convolution(
+    window: Window,
+    out_channels: int,
+    groups: int = 1,
+    bias: bool = False,
+    residual: bool = False,
+    act: int = 0,
+) -> Convolution:
+    """The plan of a convolution with weights from `pack_conv`, for `gemm`."""
+    h, w = window.size
+    pixels, taps = window.out[0] * window.out[1], window.kernel[0] * window.kernel[1]
+    flags: dict[str, Any] = {"bias": bias, "residual": residual, "act": act}
+    if taps == 1 and groups == 1 and window.strides == (1, 1) and not any(window.pads):
+        return Convolution(NO_ROWS, product(window.batch * h * w, out_channels, window.channels, **flags))
+    if groups == 1 and window.kernel[1] > 1 and window.dilations[1] == 1:
+        if not window.pads[1] and not window.pads[3]:
+            return _folded(window, out_channels, flags)
+        if window.channels < FOLD_BELOW:
+            folded = _folded(window.padded, out_channels, flags)
+            elements = window.batch * window.channels * int(np.prod(window.padded.size))
+            sizes = np.array([window.batch, h, w, window.channels, *window.pads], np.int64)
+            return Convolution(folded.table, folded.g, elements, sizes)
+    own, k = out_channels // groups, window.channels // groups
+    g = product(
+        pixels, own, k, batch=(window.batch, groups), lda=0, ldc=out_channels, taps=taps,
+        a_strides=(h * w * window.channels, k), b_strides=(0, packed_size(taps * k, own)),
+        c_strides=(pixels * out_channels, own), bias_strides=(0, own), row_step=1, tap_step=pixels, **flags,
+    )  # fmt: skip
+    return Convolution(window.table().reshape(-1), g)
+
+
+def _folded(window: Window, out_channels: int, flags: dict[str, Any]) -> Convolution:
+    """A tap per row of the window, of `kernel width * channels` contiguous floats."""
+    pixels, (h, w) = window.out[0] * window.out[1], window.size
+    g = product(
+        pixels, out_channels, window.kernel[1] * window.channels, batch=(window.batch, 1), lda=0,
+        taps=window.kernel[0], a_strides=(h * w * window.channels, 0),
+        c_strides=(pixels * out_channels, 0), row_step=1, tap_step=pixels, **flags,
+    )  # fmt: skip
+    return Convolution(np.ascontiguousarray(window.table()[:: window.kernel[1]]).reshape(-1), g)
+
+
+@kernel
+def pad_images(x, g, y, tasks):
+    """Copies images (b, h, w, c) into larger ones with zeros around.
+
+    x, y flat; g int64: b, h, w, c, top, left, bottom, right.
+    """
+    h, w, c, top, left = g[1], g[2], g[3], g[4], g[5]
+    height, width = h + top + g[6], (w + left + g[7]) * c
+    rows = g[0] * height
+    for t in prange(tasks):
+        for row in range(t * rows // tasks, (t + 1) * rows // tasks):
+            image, line, to = row // height, row % height - top, row * width
+            first, count = left * c, w * c
+            if line < 0 or line >= h:
+                first, count = width, 0
+            source = (image * h + line) * w * c
+            for i in range(first):
+                y[u(to + i)] = 0
+            for i in range(count):
+                y[u(to + first + i)] = x[u(source + i)]
+            for i in range(first + count, width):
+                y[u(to + i)] = 0
+
+
+def depthwise_sizes(window: Window, bias: bool = False, residual: bool = False, act: int = 0) -> np.ndarray:
+    """The sizes `g` of `depthwise`; its table is `window.table()`, flat."""
+    pixels, taps = window.out[0] * window.out[1], window.kernel[0] * window.kernel[1]
+    return np.array(
+        [window.batch, pixels, window.channels, taps, window.size[0] * window.size[1], bias, residual, act,
+         activation_address() if act else 0],
+        np.int64,
+    )  # fmt: skip
+
+
+@kernel
+def depthwise(x, w, bias, residual, table, tiles, g, f, y, tasks):
+    """Convolution with one filter per channel.
+
+    x, w, bias, residual, y: flat float32; w is (taps, c); table: `Window.table()`; tiles:
+    `depthwise_addresses()`; g: `depthwise_sizes(...)`; f: `epilogue(...)`. The residual must not be y.
+    """
+    pixels, c, taps, size, act = g[1], g[2], g[3], g[4], g[7]
+    has_bias, has_residual = g[5] != 0, g[6] != 0
+    bands = (pixels + MR - 1) // MR
+    total = g[0] * bands
+    for t in prange(tasks):
+        for item in range(t * total // tasks, (t + 1) * total // tasks):
+            image, band = item // bands, item % bands
+            m0 = band * pixels // bands
+            height = (band + 1) * pixels // bands - m0
+            x0, y0 = image * size * c, (image * pixels + m0) * c
+            for block in range((c + NR - 1) // NR if c >= NR else 0):
+                at = min(block * NR, c - NR)
+                tile(
+                    x, x0 + at, 0, table, m0, 1, pixels, taps, -1, w, at, c, y, y0 + at, c, NR,
+                    bias, at if has_bias else -1, residual, y0 + at if has_residual else -1, 0,
+                    f[0], f[1], f[2], height, tiles,
+                )  # fmt: skip
+            if c < NR:
+                for i in range(height * c):
+                    row, channel = i // c, i % c
+                    value = np.float32(0)
+                    for tap in range(taps):
+                        offset = table[u(tap * pixels + m0 + row)]
+                        if offset >= 0:
+                            value += x[u(x0 + offset + channel)] * w[u(tap * c + channel)]
+                    value = value * f[0]
+                    if has_bias:
+                        value += bias[u(channel)]
+                    if has_residual:
+                        value += residual[u(y0 + i)]
+                    value = f[1] if value < f[1] else value
+                    y[u(y0 + i)] = f[2] if value > f[2] else value
+            if act != 0:
+                activate(g[8], y, y0, 1, height * c, 0, act, f[3], f[4])
