@@ -18,7 +18,6 @@ from pathlib import Path
 import llvmlite
 import numba
 import numpy as np
-import platformdirs
 from numba.core.registry import cpu_target
 
 _UNUSED_SECONDS = 30 * 86400
@@ -35,7 +34,11 @@ class Store:
 def root() -> Path:
     """Directory that holds everything this package caches."""
     chosen = os.environ.get("NUMBA_RT_CACHE_DIR")
-    return Path(chosen or platformdirs.user_cache_dir("numba_rt", appauthor=False)).absolute()
+    if chosen:
+        return Path(chosen).absolute()
+    import platformdirs  # slow to import where it is not needed
+
+    return Path(platformdirs.user_cache_dir("numba_rt", appauthor=False))
 
 
 def store() -> Store:

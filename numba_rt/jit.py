@@ -27,7 +27,7 @@ from numba.extending import intrinsic
 
 from numba_rt import threads
 from numba_rt.generated import load_generated
-from numba_rt.kernel_cache import KernelCache, source_text
+from numba_rt.kernel_cache import KernelCache, register_source, source_digest, source_text
 from numba_rt.prepare import Prepared, prepare, stats
 from numba_rt.region import shared
 
@@ -71,7 +71,15 @@ class Kernel:
         self.is_parallel = "prange" in function.__code__.co_names
         self._lock = threading.Lock()
         self._dispatcher: Any = None
-        self.cache = None if DISABLED else _cache_of(function, fastmath)
+        self.cache = None if DISABLED else self._find_cache()
+
+    def _find_cache(self) -> KernelCache | None:
+        path = _source_file(self.function)
+        if path is None:
+            return None
+        register_source(path)
+        name = f"{self.function.__module__}.{self.function.__qualname__}"
+        return KernelCache(name, path, (self.function.__code__.co_firstlineno, *sorted(self.fastmath)))
 
     @property
     def dispatcher(self) -> Any:
@@ -129,43 +137,43 @@ class Kernel:
         return f"<kernel {self.name}>"
 
 
-def _cache_of(function: Callable[..., None], fastmath: frozenset[str]) -> KernelCache | None:
-    """The cache of a kernel from a source file; one typed at a prompt is compiled in each session."""
+def _source_file(function: Callable[..., Any]) -> Path | None:
+    """File a function comes from; one typed at a prompt has none, and is compiled in each session."""
     path = Path(inspect.getfile(function))
-    if path.suffix != ".py" or not path.is_file():
-        return None
-    line = function.__code__.co_firstlineno
-    return KernelCache(f"{function.__module__}.{function.__qualname__}", path, (line, *sorted(fastmath)))
+    return path if path.suffix == ".py" and path.is_file() else None
 
 
 class _KernelCompiler(Compiler):
-    """Numba's pipeline, with symbols that are unique to each kernel.
+    """Numba's pipeline for kernels: arguments are different arrays, and symbols are unique.
 
-    Numba names the body of a parallel loop by an address and a counter, which repeat between
-    processes; two kernels of one cache must not have the same symbol when both are loaded.
+    Numba numbers functions as they are compiled, so two processes may give the same symbol to
+    different versions of a function; when both are loaded, the linker would take one for both.
     """
 
     def compile_extra(self, func: Callable[..., None]) -> Any:
-        """Compiles with function numbers counted from a digest of the kernel and its signature."""
+        """Compiles with function numbers counted from a digest of all that the code depends on."""
         flags = self.state.flags
         flags.noalias = True
-        identity = f"{func.__module__}.{func.__qualname__}{self.state.args}{flags.get_mangle_string()}"
+        path = _source_file(func)
+        version = source_digest(path) if path else func.__code__.co_code
+        identity = repr(
+            (func.__module__, func.__qualname__, self.state.args, flags.get_mangle_string(), version)
+        )
         start = int.from_bytes(hashlib.sha256(identity.encode()).digest()[:7])
         saved = FunctionIdentity._unique_ids
         FunctionIdentity._unique_ids = itertools.count(start)
         try:
-            return super().compile_extra(_with_region(func))
+            return super().compile_extra(_with_region(func, path))
         finally:
             FunctionIdentity._unique_ids = saved
 
 
-def _with_region(function: Callable[..., None]) -> Callable[..., None]:
+def _with_region(function: Callable[..., None], path: Path | None) -> Callable[..., None]:
     """The function that is compiled; without source text its loop stays in the calling thread."""
     if "prange" not in function.__code__.co_names:
         return function
-    path = Path(inspect.getfile(function))
     try:
-        text = source_text(path) if path.is_file() else "".join(inspect.findsource(function)[0])
+        text = source_text(path) if path else "".join(inspect.findsource(function)[0])
     except OSError:
         return function
     return shared(function, text)
@@ -192,4 +200,7 @@ def inline(function: Callable[..., Any]) -> Callable[..., Any]:
     """A scalar helper compiled into the kernels that call it."""
     if DISABLED:
         return function
+    path = _source_file(function)
+    if path is not None:
+        register_source(path)
     return numba.njit(fastmath=set(_STRICT), error_model="numpy", nogil=True)(function)

@@ -54,39 +54,55 @@ stats = Stats()
 
 @dataclass(frozen=True)
 class _Source:
-    """A source file as it was when the first kernel that depends on it was imported."""
+    """A source file as it was when a module of kernels or inline functions was made from it."""
 
     content: bytes
+    changed: int
     digest: bytes
     imports: frozenset[Path]
 
 
+_sources: dict[Path, _Source] = {}
+
+
+def register_source(path: Path) -> None:
+    """Takes note of a source file while it is imported; what is imported again is read again."""
+    known = _sources.get(path)
+    if known is None or known.changed != path.stat().st_mtime_ns:
+        _sources[path] = _read(path)
+
+
 def source_text(path: Path) -> str:
-    """Text of the file of a kernel, as it was imported."""
-    return _read(path).content.decode()
+    """Text of a file, as it was imported."""
+    return _source(path).content.decode()
 
 
-@cache
 def source_digest(path: Path) -> str:
     """Digest of a source file and of all files of this package it imports, directly or not."""
     found = {path, *_ALWAYS}
     pending = list(found)
     while pending:
-        new = _read(pending.pop()).imports - found
+        new = _source(pending.pop()).imports - found
         found |= new
         pending += new
-    return hashlib.sha256(b"".join(_read(file).digest for file in sorted(found))).hexdigest()
+    return hashlib.sha256(b"".join(_source(file).digest for file in sorted(found))).hexdigest()
 
 
-@cache
+def _source(path: Path) -> _Source:
+    if path not in _sources:
+        _sources[path] = _read(path)
+    return _sources[path]
+
+
 def _read(path: Path) -> _Source:
+    changed = path.stat().st_mtime_ns
     content = path.read_bytes()
     names: set[str] = set()
     for module, members, plain in _IMPORT.findall(content):
         base = (module or plain).decode()
         names |= {base, *(f"{base}.{member}" for member in re.findall(r"\w+", members.decode()))}
     imports = frozenset(file for name in names for file in _files(name))
-    return _Source(content, hashlib.sha256(content).digest(), imports)
+    return _Source(content, changed, hashlib.sha256(content).digest(), imports)
 
 
 def _files(name: str) -> list[Path]:

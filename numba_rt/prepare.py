@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import filelock
 import numba
-from numba.core.compiler_lock import global_compiler_lock
 
 from numba_rt import kernel_cache
 from numba_rt.cache_directory import store
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.02
 _PATIENCE_SECONDS = 120.0
+_SILENT_SECONDS = 2.0
+
+Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -42,79 +45,71 @@ class _Job:
     def is_cached(self) -> bool:
         return self.kernel.cache is not None and self.kernel.cache.has(self.types)
 
-    def run(self) -> bool:
-        """Loads or compiles; tells whether it compiled."""
-        with global_compiler_lock:
-            before = kernel_cache.stats.compiled
-            self.kernel.dispatcher.compile(self.types)
-            return kernel_cache.stats.compiled > before
-
 
 def stats() -> kernel_cache.Stats:
     """What this process has loaded and compiled so far."""
-    now = kernel_cache.stats
-    return kernel_cache.Stats(now.loaded, now.compiled, now.compile_seconds)
+    return replace(kernel_cache.stats)
 
 
 def prepare(
-    requests: Iterable[tuple[Kernel, bool, tuple[Any, ...]]],
-    progress: Callable[[int, int, str], None] | None = None,
+    requests: Iterable[tuple[Kernel, bool, tuple[Any, ...]]], progress: Progress | None = None
 ) -> Prepared:
     """Makes kernels ready to run.
 
     Args:
-        requests: Kernel, whether its parallel build is meant, and its arguments or their types.
-        progress: Called with the number compiled, their total, and the kernel being compiled.
+        requests: Kernel, whether it will run on several threads, and its arguments or their types.
+        progress: Called before each compilation with the number done, their total, and the name of
+            the next kernel; by default a line on stderr, which `NUMBA_RT_PROGRESS=0` turns off.
     """
     if numba.config.DISABLE_JIT:
         return Prepared(0, 0, 0.0)
     start = time.perf_counter()
+    before = stats()
     jobs = dict.fromkeys(_Job(kernel, kernel.signature(args)) for kernel, _, args in requests)
     missing = []
-    compiled = loaded = 0
     for job in jobs:
         if job.is_ready():
             continue
         if job.is_cached():
-            made = job.run()
-            compiled, loaded = compiled + made, loaded + (not made)
+            job.kernel.dispatcher.compile(job.types)
         else:
             missing.append(job)
-    total = len(missing)
-    for job in _shared(missing):
-        if progress is not None:
-            progress(compiled, total, job.kernel.name)
-        made = job.run()
-        compiled, loaded = compiled + made, loaded + (not made)
-    return Prepared(loaded, compiled, time.perf_counter() - start)
+    if missing:
+        with _Line() as line:
+            _compile(missing, progress or line.show)
+    now = stats()
+    return Prepared(now.loaded - before.loaded, now.compiled - before.compiled, time.perf_counter() - start)
 
 
-def _shared(jobs: list[_Job]) -> Iterator[_Job]:
-    """Yields each job while no other process works on it, and those of others when they are done."""
+def _compile(jobs: list[_Job], progress: Progress) -> None:
+    """Compiles each job that no other process works on, and loads those of others when they are done."""
+    total = len(jobs)
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while jobs:
         for job in list(jobs):
-            with _claim(job, wait=time.monotonic() < deadline) as mine:
-                if mine or job.is_cached():
+            with _claim(job, wait=time.monotonic() < deadline) as is_ours:
+                if is_ours or job.is_cached():
+                    progress(total - len(jobs), total, job.kernel.name)
+                    job.kernel.dispatcher.compile(job.types)
                     jobs.remove(job)
                     deadline = time.monotonic() + _PATIENCE_SECONDS
-                    yield job
         if jobs:
             time.sleep(_POLL_SECONDS)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _claim(job: _Job, wait: bool) -> Iterator[bool]:
-    """Holds the right to compile, if no other process has it; without locks, everyone has it."""
-    cache = job.kernel.cache
-    if cache is None or not wait:
+    """Holds the right to compile, unless another process has it; where locks fail, everyone has it."""
+    import filelock  # not needed, and slow to import, where everything is cached
+
+    if job.kernel.cache is None or not wait:
         yield True
         return
-    directory = store().write / "locks"
+    file = store().write / "locks" / f"{job.kernel.cache.file_name(job.types)}.lock"
     try:
-        directory.mkdir(mode=0o700, exist_ok=True)
-        lock = filelock.FileLock(directory / f"{cache.file_name(job.types)}.lock", blocking=False)
-        lock.acquire()
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        lock = filelock.FileLock(file)
+        lock.acquire(blocking=False)
     except filelock.Timeout:
         yield False
         return
@@ -125,3 +120,38 @@ def _claim(job: _Job, wait: bool) -> Iterator[bool]:
         yield True
     finally:
         lock.release()
+
+
+class _Line:
+    """One line on stderr while kernels compile; where it cannot be updated, one line if it takes long."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._width = 0
+        self._is_on = os.environ.get("NUMBA_RT_PROGRESS", "1") != "0"
+        module = type(sys.stderr).__module__
+        self._is_live = module.startswith("ipykernel") or (sys.stderr is not None and sys.stderr.isatty())
+
+    def __enter__(self) -> _Line:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_live and self._width:
+            self._write(f"\r{' ' * self._width}\r")
+
+    def show(self, done: int, total: int, name: str) -> None:
+        """Says what is being compiled."""
+        if not self._is_on:
+            return
+        if self._is_live:
+            text = f"numba_rt: compiling kernel {done + 1} of {total} for this machine ({name})"[:100]
+            self._write(f"\r{text:<{self._width}}")
+            self._width = max(self._width, len(text))
+        elif not self._width and time.monotonic() > self._start + _SILENT_SECONDS:
+            self._width = 1
+            self._write(f"numba_rt: compiling {total} kernels for this machine (once; cached afterwards)\n")
+
+    def _write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            sys.stderr.write(text)
+            sys.stderr.flush()
