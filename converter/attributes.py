@@ -23,8 +23,11 @@ _A = onnx.AttributeProto
 def read_attributes(
     attributes: Any, given: Mapping[str, Any], directory: Path | None, where: str
 ) -> dict[str, Any]:
-    """A node's attributes by name; one that refers to an attribute of the enclosing function takes
-    its value from `given`, or is left out if the function's caller gave none."""
+    """A node's attributes by name.
+
+    One that refers to an attribute of the enclosing function takes its value from `given`, or is
+    left out if the function's caller gave none.
+    """
     out: dict[str, Any] = {}
     for attribute in attributes:
         if attribute.name in out:
@@ -65,22 +68,19 @@ def read_attribute(attribute: onnx.AttributeProto, directory: Path | None, where
 
 
 def make_op(
-    cls: type[Op], attributes: Mapping[str, Any], n_outputs: int, schema: Any, where: str, **filled: Any
+    cls: type[Op], attributes: Mapping[str, Any], filled: Mapping[str, int], schema: Any, where: str
 ) -> Op:
     """The operator with its attributes checked against the class's annotations.
 
     Args:
         cls: the operator's class.
         attributes: values by name; subgraphs are Graphs by now.
-        n_outputs: for classes with a field of that name.
+        filled: n_outputs and n_captures, for classes with fields of those names.
         schema: the standard's definition, for attributes the class leaves out; may be None.
         where: names the node in errors.
-        filled: fields that are not attributes.
     """
     expected = attribute_types(cls)
     fields: dict[str, Any] = {k: v for k, v in filled.items() if k in expected}
-    if "n_outputs" in expected:
-        fields["n_outputs"] = n_outputs
     for name, value in attributes.items():
         if name in fields:
             raise LoadError(f"{where}: unknown attribute {name!r}")
@@ -89,7 +89,7 @@ def make_op(
         elif not _is_default(schema, name, value):
             if schema is not None and name in schema.attributes:
                 raise UnsupportedOp(f"{where}: attribute {name!r} = {_short(value)} is not implemented")
-            known = sorted(n for n in expected if n != "n_outputs")
+            known = sorted(expected.keys() - filled.keys())
             raise LoadError(f"{where}: unknown attribute {name!r}; {cls.op_type} has {known}")
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
@@ -161,7 +161,7 @@ _NAMES = {
 def _expected_name(expected: Any) -> str:
     if get_origin(expected) is tuple:
         return f"list of {_expected_name(get_args(expected)[0])}"
-    return _NAMES.get(expected) or getattr(expected, "__name__", str(expected))
+    return _NAMES.get(expected) or str(getattr(expected, "__name__", expected))
 
 
 def _found_name(value: Any) -> str:

@@ -28,7 +28,8 @@ def body_facts(node: RawNode, facts: Sequence[Fact | None], fresh: Fresh) -> lis
 
 def loosened(formals: list[Fact], outputs: Sequence[Fact]) -> list[Fact] | None:
     """For a Loop whose body changes the rank of a carried value: its formals with that rank
-    unknown; None if all ranks stay."""
+    unknown; None if all ranks stay.
+    """
     changed = False
     out = list(formals)
     for i, (before, after) in enumerate(zip(formals[2:], outputs[1:], strict=False), 2):

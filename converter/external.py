@@ -26,7 +26,9 @@ def read_external(tensor: onnx.TensorProto, nbytes: int, directory: Path | None,
     offset = _number(entries, "offset", 0, where)
     length = _number(entries, "length", nbytes, where)
     if length != nbytes:
-        raise LoadError(f"{where} has external data of length {length}: its dims and dtype need {nbytes} bytes")
+        raise LoadError(
+            f"{where} has external data of length {length}: its dims and dtype need {nbytes} bytes"
+        )
     try:
         with os.fdopen(_open(directory, parts, where), "rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -48,7 +50,9 @@ def _entries(tensor: onnx.TensorProto, where: str) -> dict[str, str]:
     entries: dict[str, str] = {}
     for entry in tensor.external_data:
         if entry.key not in KEYS:
-            raise LoadError(f"{where} has external data with the key {entry.key!r}: expected one of {list(KEYS)}")
+            raise LoadError(
+                f"{where} has external data with the key {entry.key!r}: expected one of {list(KEYS)}"
+            )
         if entry.key in entries:
             raise LoadError(f"{where} has external data with two entries {entry.key!r}")
         entries[entry.key] = entry.value
@@ -73,7 +77,9 @@ def _safe_parts(location: str, where: str) -> tuple[str, ...]:
     if path.is_absolute() or windows.is_absolute() or windows.drive or windows.root:
         raise LoadError(f"{where} has external data at the absolute path {location!r}: refused")
     if ".." in path.parts or ".." in windows.parts:
-        raise LoadError(f"{where} has external data at {location!r}, which leaves the model's directory: refused")
+        raise LoadError(
+            f"{where} has external data at {location!r}, which leaves the model's directory: refused"
+        )
     return path.parts
 
 
@@ -109,6 +115,8 @@ def _open_by_path(directory: Path, parts: tuple[str, ...], where: str) -> int:
 def _refuse_link(found: os.stat_result, last: bool, parts: tuple[str, ...], where: str) -> None:
     location = "/".join(parts)
     if stat.S_ISLNK(found.st_mode):
-        raise LoadError(f"{where} has external data at {location!r}, reached through a symbolic link: refused")
+        raise LoadError(
+            f"{where} has external data at {location!r}, reached through a symbolic link: refused"
+        )
     if last and not stat.S_ISREG(found.st_mode):
         raise LoadError(f"{where} has external data at {location!r}, which is not a regular file: refused")

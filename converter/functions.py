@@ -52,7 +52,7 @@ def check_functions(graph: onnx.GraphProto, functions: Mapping[Key, onnx.Functio
                 stack.extend((k, False) for k in sorted(called) if k not in sizes)
     total = _size(graph.node, sizes)
     if total > MOST_NODES:
-        raise LoadError(f"the model has {total} nodes after its functions are expanded: at most {MOST_NODES} may be")
+        raise LoadError(f"the model has {total} nodes once its functions are expanded: at most {MOST_NODES}")
 
 
 def _size(nodes: Iterable[onnx.NodeProto], sizes: Mapping[Key, int]) -> int:
@@ -70,8 +70,8 @@ def _all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterable[onnx.NodeProto]:
                 stack.extend(attribute.g.node)
 
 
-def schema_of(node: RawNode) -> defs.OpSchema | None:
-    """The newest definition of a standard operator."""
+def schema_of(node: RawNode) -> Any:
+    """The newest definition of a standard operator, None for others."""
     try:
         return defs.get_schema(node.op_type, node.domain)
     except defs.SchemaError:
@@ -115,19 +115,16 @@ def _parsed(data: bytes) -> onnx.FunctionProto:
 
 def _encoded(node: RawNode) -> onnx.NodeProto:
     """The node as the onnx package wants it."""
-    attributes = {
-        k: numpy_helper.from_array(v) if isinstance(v, np.ndarray) else to_type(v) if isinstance(v, Fact) else v
-        for k, v in node.attributes.items()
-    }
     made = helper.make_node(node.op_type, node.inputs, node.outputs, node.name, domain=node.domain)
-    for key, value in attributes.items():
-        made.attribute.append(_attribute(key, value))
+    made.attribute.extend(_attribute(k, v) for k, v in node.attributes.items())
     return made
 
 
 def _attribute(key: str, value: Any) -> onnx.AttributeProto:
-    if value == ():
+    if isinstance(value, np.ndarray):
+        value = numpy_helper.from_array(value)
+    elif isinstance(value, Fact):
+        value = to_type(value)
+    elif value == ():
         return helper.make_attribute(key, [], attr_type=onnx.AttributeProto.INTS)
     return helper.make_attribute(key, list(value) if isinstance(value, tuple) else value)
-
-

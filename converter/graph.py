@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from onnx import defs
 
 from converter.attributes import make_op, read_attributes
 from converter.bodies import body_facts, loosened
 from converter.functions import MOST_NODES, Key, function_key, schema_function, schema_of, with_defaults
 from converter.order import node_name, sorted_nodes
-from converter.raw import RawNode, captured_names
+from converter.raw import RawNode, captured_names, names_used
 from converter.scope import Scope
 from converter.tensors import sparse_to_array, to_array
 from converter.types import UNKNOWN, to_fact
@@ -55,6 +56,7 @@ class Converter:
         given = {n for n, v in scope.values.items() if v is not None}
         nodes = sorted_nodes(proto.node, given, where)
         scope.reserved.update(n for node in nodes for n in node.output)
+        scope.read = {n for node in nodes for n in names_used(node)} | {v.name for v in proto.output}
         if scope.outer is not None:
             scope.reserved |= captured_names(proto)
         for node in nodes:
@@ -63,10 +65,12 @@ class Converter:
 
     def _add_constants(self, scope: Scope, proto: onnx.GraphProto) -> None:
         for tensor in proto.initializer:
-            self._add_constant(scope, tensor.name, to_array(tensor, self.directory, f"initializer {tensor.name!r}"))
+            array = to_array(tensor, self.directory, f"initializer {tensor.name!r}")
+            self._add_constant(scope, tensor.name, array)
         for sparse in proto.sparse_initializer:
             name = sparse.values.name
-            self._add_constant(scope, name, sparse_to_array(sparse, self.directory, f"sparse initializer {name!r}"))
+            array = sparse_to_array(sparse, self.directory, f"sparse initializer {name!r}")
+            self._add_constant(scope, name, array)
 
     def _add_constant(self, scope: Scope, name: str, array: Any) -> None:
         if name in scope.values:
@@ -171,19 +175,19 @@ class Converter:
                 node.attributes["value"], scope.prefix + node.outputs[0]
             )
             return
-        cls = get(node.domain, node.op_type)
         inputs = [scope.get(n, node.where) for n in node.inputs]
-        if node.op_type == "Identity" and inputs and inputs[0] is not None and inputs[0].fact.kind != "tensor":
+        cls = get(node.domain, node.op_type)
+        if node.op_type == "Identity" and any(v is not None and v.fact.kind != "tensor" for v in inputs):
             cls = get(OWN, "Identity")
         if cls is not None:
             self._build(cls, node, inputs, scope)
             return
         function = schema_function(node, [None if v is None else v.fact for v in inputs])
         if function is not None:
-            shown = (f"{node.domain}.{node.op_type}" if node.domain else node.op_type, node.name)
-            self._inline(node, function, with_defaults(node), scope, standard=scope.standard or shown)
+            standard = scope.standard or (node.full_type, node.name)
+            self._inline(node, function, with_defaults(node), scope, standard)
             return
-        shown, name = scope.standard or (f"{node.domain}.{node.op_type}" if node.domain else node.op_type, node.name)
+        shown, name = scope.standard or (node.full_type, node.name)
         names = self.unsupported.setdefault(shown, [])
         if name not in names[-1:]:
             names.append(name)
@@ -207,9 +211,8 @@ class Converter:
         outputs = list(node.outputs)
         while outputs and not outputs[-1]:
             outputs.pop()
-        op = make_op(
-            cls, attributes, len(outputs), schema_of(node), node.where, n_captures=len(captures), n_inputs=len(inputs)
-        )
+        filled = {"n_outputs": len(outputs), "n_captures": len(captures)}
+        op = make_op(cls, attributes, filled, schema_of(node), node.where)
         names = [scope.prefix + n if n else f"{node.name}/unused" for n in outputs]
         made = scope.graph.node(op, [*inputs, *captures], names, node.name)
         set_facts(made)
@@ -252,8 +255,8 @@ class Converter:
             prefix=scope.prefix,
             attributes=scope.attributes,
             depth=scope.depth + 1,
+            standard=scope.standard,
         )
-        inner.standard = scope.standard
         self.fill(inner, proto, formals)
         return inner
 
@@ -270,28 +273,32 @@ class Converter:
             raise LoadError(f"{node.where}: functions and subgraphs are nested more than {DEEPEST} deep")
         if len(node.inputs) > len(function.input) or len(node.outputs) > len(function.output):
             raise LoadError(
-                f"{node.where} has {len(node.inputs)} inputs and {len(node.outputs)} outputs: the function takes "
-                f"{len(function.input)} and makes {len(function.output)}"
+                f"{node.where} has {len(node.inputs)} inputs and {len(node.outputs)} outputs: "
+                f"the function takes {len(function.input)} and makes {len(function.output)}"
             )
-        attributes = {a.name: v for a in function.attribute_proto for v in self._default(a, node.where)} | dict(given)
+        defaults = read_attributes(function.attribute_proto, {}, self.directory, node.where)
         opsets = self.read_opsets(function.opset_import, f"function {function.name!r}")
+        if standard is not None:
+            opsets = {"": defs.onnx_opset_version()} | opsets
         inner = Scope(
-            scope.graph, opsets or scope.opsets, None, f"{node.name}/", attributes=attributes, depth=scope.depth + 1
+            scope.graph,
+            opsets or scope.opsets,
+            prefix=f"{node.name}/",
+            attributes=defaults | dict(given),
+            depth=scope.depth + 1,
+            standard=standard,
         )
-        inner.standard = standard
         for i, name in enumerate(function.input):
             inner.values[name] = scope.get(node.input(i), node.where)
         nodes = sorted_nodes(function.node, set(function.input), f"function {function.name!r}")
         inner.reserved.update(n for body_node in nodes for n in body_node.output)
+        inner.read = {n for body_node in nodes for n in names_used(body_node)} | set(function.output)
         for body_node in nodes:
             self.add(self._raw(body_node, inner), inner)
         for formal, name in zip(function.output, node.outputs, strict=False):
             if name:
                 value = inner.get(formal, f"the output {formal!r} of function {function.name!r}")
                 scope.values[name] = value
-
-    def _default(self, attribute: onnx.AttributeProto, where: str) -> list[Any]:
-        return list(read_attributes([attribute], {}, self.directory, where).values())
 
 
 def set_facts(node: Node) -> None:

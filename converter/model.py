@@ -56,7 +56,8 @@ def read_opsets(imports: Iterable[onnx.OperatorSetIdProto], where: str) -> dict[
         domain = "" if entry.domain == "ai.onnx" else entry.domain
         shown = domain or "ai.onnx"
         if opsets.get(domain, entry.version) != entry.version:
-            raise LoadError(f"{where} imports domain {shown!r} twice: versions {opsets[domain]} and {entry.version}")
+            versions = f"{opsets[domain]} and {entry.version}"
+            raise LoadError(f"{where} imports domain {shown!r} twice: versions {versions}")
         if entry.version < 1:
             raise LoadError(f"{where} imports opset {entry.version} of domain {shown!r}: expected at least 1")
         if domain == "" and entry.version > NEWEST_OPSET:
@@ -68,7 +69,8 @@ def read_opsets(imports: Iterable[onnx.OperatorSetIdProto], where: str) -> dict[
 
 
 def _metadata(model: onnx.ModelProto, opsets: dict[str, int]) -> dict[str, str]:
-    constants = {t.name for t in model.graph.initializer} | {t.values.name for t in model.graph.sparse_initializer}
+    constants = {t.name for t in model.graph.initializer}
+    overridable = [v.name for v in model.graph.input if v.name in constants]
     about = {
         "producer_name": model.producer_name,
         "producer_version": model.producer_version,
@@ -79,7 +81,7 @@ def _metadata(model: onnx.ModelProto, opsets: dict[str, int]) -> dict[str, str]:
         "graph_description": model.graph.doc_string,
         "opset_import": json.dumps(opsets) if opsets else "",
         # Inputs with a stored value; they are constants here.
-        "overridable": json.dumps(names) if (names := [v.name for v in model.graph.input if v.name in constants]) else "",
+        "overridable": json.dumps(overridable) if overridable else "",
     }
     own = {entry.key: entry.value for entry in model.metadata_props}
     return own | {ABOUT + k: v for k, v in about.items() if v}

@@ -59,9 +59,13 @@ def _makers(nodes: Sequence[onnx.NodeProto], given: set[str]) -> dict[str, int]:
             if not name:
                 continue
             if name in maker:
-                raise LoadError(f"tensor {name!r} is made twice: by {label(nodes[maker[name]])} and {label(node)}")
+                raise LoadError(
+                    f"tensor {name!r} is made twice: by {label(nodes[maker[name]])} and {label(node)}"
+                )
             if name in given:
-                raise LoadError(f"{label(node)} makes {name!r}, which is an input or initializer of the graph")
+                raise LoadError(
+                    f"{label(node)} makes {name!r}, which is an input or initializer of the graph"
+                )
             maker[name] = i
     return maker
 

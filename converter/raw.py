@@ -30,6 +30,11 @@ class RawNode:
         return replace(self, **fields)
 
     @property
+    def full_type(self) -> str:
+        """The operator with its domain, unless that is ONNX's own."""
+        return f"{self.domain}.{self.op_type}" if self.domain else self.op_type
+
+    @property
     def where(self) -> str:
         """`Softmax 'encoder/softmax'`, for messages."""
         return f"{self.op_type} {self.name!r}" if self.name else self.op_type

@@ -32,6 +32,8 @@ class Scope:
     """Operator and name of the node in whose standard definition the scope lies."""
     reserved: set[str] = field(default_factory=set)
     """Names that nodes still to come make or read."""
+    read: set[str] = field(default_factory=set)
+    """Names that any node, or the scope's outputs, read."""
     values: dict[str, Value | None] = field(default_factory=dict)
     captures: dict[str, Value] = field(default_factory=dict)
     """Names read from outside → the graph's input that carries them."""

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from numba_rt.errors import LoadError
 
@@ -38,7 +38,8 @@ def _read_file(path: Path) -> bytes:
             raise LoadError(f"{str(path)!r} is not a regular file")
         if found.st_size > LARGEST:
             raise LoadError(
-                f"{str(path)!r} has {found.st_size} bytes: a model may have {LARGEST}; store weights as external data"
+                f"{str(path)!r} has {found.st_size} bytes: expected at most {LARGEST}, "
+                "and the weights as external data"
             )
         return path.read_bytes()
     except FileNotFoundError:

@@ -63,10 +63,11 @@ def sparse_to_array(sparse: onnx.SparseTensorProto, directory: Path | None, wher
     values = to_array(sparse.values, directory, f"{where} (values)")
     indices = to_array(sparse.indices, directory, f"{where} (indices)")
     count = math.prod(shape)
-    if values.ndim != 1 or indices.dtype != np.int64 or indices.shape not in ((values.size,), (values.size, len(shape))):
+    n = values.size
+    if values.ndim != 1 or indices.dtype != np.int64 or indices.shape not in ((n,), (n, len(shape))):
+        found = f"{dtype_name(indices.dtype)}{list(indices.shape)}"
         raise LoadError(
-            f"{where} has values {dtype_name(values.dtype)}{list(values.shape)} and indices "
-            f"{dtype_name(indices.dtype)}{list(indices.shape)}: expected n values and int64 indices [n] or [n, rank]"
+            f"{where} has {n} values and indices {found}: expected int64[{n}] or [{n}, {len(shape)}]"
         )
     if count * max(values.itemsize, 1) > 2**31:
         raise LoadError(f"{where} is sparse with {count} elements: too many to be made dense")
@@ -99,9 +100,8 @@ def _from_bytes(raw: np.ndarray, dtype: np.dtype[Any], count: int, where: str) -
     """`count` elements from bytes, little-endian as the standard stores them."""
     expected = _nbytes(dtype, count)
     if raw.size != expected:
-        raise LoadError(
-            f"{where} has {raw.size} bytes of data: expected {expected} for {count} elements of {dtype_name(dtype)}"
-        )
+        what = f"{count} elements of {dtype_name(dtype)}"
+        raise LoadError(f"{where} has {raw.size} bytes of data: expected {expected} for {what}")
     if dtype.name in _PACKED:
         return _unpack(raw, dtype, count)
     if dtype == np.bool_:
@@ -133,7 +133,9 @@ def _from_field(
     per_element = 2 if dtype.kind == "c" else 1
     expected = _nbytes(dtype, count) if dtype.name in _PACKED else count * per_element
     if len(data) != expected:
-        raise LoadError(f"{where} has {len(data)} items in {field}: expected {expected} for dims {list(tensor.dims)}")
+        raise LoadError(
+            f"{where} has {len(data)} items in {field}: expected {expected} for dims {list(tensor.dims)}"
+        )
     if dtype == STRING:
         return decode_strings(data, where)
     if dtype.kind == "c":

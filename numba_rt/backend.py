@@ -65,10 +65,13 @@ class NumbaBackend(Backend):
             raise LoadError(f"device {device!r} is not available: expected 'CPU'")
         if isinstance(model, PreparedModel):
             return model
-        return PreparedModel(model if isinstance(model, Model) else load(model, threads=threads, optimize=optimize))
+        loaded = model if isinstance(model, Model) else load(model, threads=threads, optimize=optimize)
+        return PreparedModel(loaded)
 
     @classmethod
-    def run_model(cls, model: onnx.ModelProto, inputs: Any, device: str = "CPU", **kwargs: Any) -> tuple[Any, ...]:
+    def run_model(
+        cls, model: onnx.ModelProto, inputs: Any, device: str = "CPU", **kwargs: Any
+    ) -> tuple[Any, ...]:
         """Load a model and run it once."""
         return cls.prepare(model, device, **kwargs).run(inputs)
 
@@ -82,14 +85,15 @@ class NumbaBackend(Backend):
         **kwargs: Any,
     ) -> tuple[Any, ...]:
         """Run one node; `opset_version` (of the node's domain) may be given."""
-        arrays = dict(zip(node.input, inputs, strict=False)) if not isinstance(inputs, Mapping) else dict(inputs)
+        arrays = dict(inputs if isinstance(inputs, Mapping) else zip(node.input, inputs, strict=False))
         feeds = {n: x for n, x in arrays.items() if n and x is not None}
         declared = [
             helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(x.dtype), x.shape)
             for n, x in feeds.items()
         ]
         outputs = [onnx.ValueInfoProto(name=n) for n in node.output if n]
-        version = kwargs.pop("opset_version", None) or onnx.defs.get_schema(node.op_type, node.domain).since_version
+        since = onnx.defs.get_schema(node.op_type, node.domain).since_version
+        version = kwargs.pop("opset_version", None) or since
         opsets = [helper.make_opsetid(node.domain, version)]
         model = helper.make_model(helper.make_graph([node], "node", declared, outputs), opset_imports=opsets)
         return cls.prepare(model, device).run(feeds)
