@@ -10,7 +10,7 @@ import numpy as np
 from numba_rt.dtypes import FLOAT32
 from numba_rt.graph import Value
 from numba_rt.kernels.packing import pack_conv
-from numba_rt.optimize.fusions.matmul import activation_of
+from numba_rt.optimize.fusions.matmul import FUSED_ACTIVATIONS, activation_of
 from numba_rt.optimize.pattern import Match
 from numba_rt.optimize.rule import Builder, Rule, scalar
 
@@ -102,10 +102,16 @@ class ConvToNhwc(Rule):
     def replace(op, m):
         conv, w = m.conv.op, m.w.constant
         bias = m.conv.inputs[2] if len(m.conv.inputs) > 2 else None
+        depthwise = w.shape[1] == 1 and w.shape[0] == conv.group
+        if depthwise:
+            packed = np.ascontiguousarray(w.reshape(w.shape[0], -1).T)
+        else:
+            packed = pack_conv(w, conv.group).reshape(-1)
         made = op.NhwcConv(
             to_nhwc(op, m.x),
-            op.constant(pack_conv(w, conv.group).reshape(-1), m.w.name),
+            op.constant(packed, m.w.name),
             bias,
+            depthwise=depthwise,
             channels=w.shape[0],
             kernel_shape=tuple(w.shape[2:]),
             strides=conv.strides,
@@ -163,7 +169,7 @@ class ConvActivation(Rule):
 
     def pattern(op, x):
         conv = op.NhwcConv(x, ..., name="conv")
-        return op.OneOf("Relu|Sigmoid|Tanh|Gelu|Swish|HardSwish", conv, name="act")
+        return op.OneOf(FUSED_ACTIVATIONS, conv, name="act")
 
     def check(m):
         done = m.conv.op.activation or not np.isneginf(m.conv.op.lo) or not np.isposinf(m.conv.op.hi)

@@ -246,7 +246,7 @@ class MatMulActivation(Rule):
 
     def pattern(op, a):
         product = op.FusedMatMul(a, ..., name="matmul")
-        return op.OneOf("Relu|Sigmoid|Tanh|Gelu|Swish|HardSwish", product, name="act")
+        return op.OneOf(FUSED_ACTIVATIONS, product, name="act")
 
     def check(m):
         done = m.matmul.op.activation or not np.isneginf(m.matmul.op.lo)
@@ -254,6 +254,9 @@ class MatMulActivation(Rule):
 
     def replace(op, m):
         return _with(op, m, **activation_of(m.act.op))
+
+
+FUSED_ACTIVATIONS = "Relu|Gelu|Swish|Sigmoid|Tanh|HardSwish|HardSigmoid|LeakyRelu|Elu|Mish|Softplus"
 
 
 def activation_of(op: Any) -> dict[str, Any]:
@@ -264,8 +267,9 @@ def activation_of(op: Any) -> dict[str, Any]:
     if kind == "Gelu":
         return {"activation": "GeluTanh" if op.approximate == "tanh" else "Gelu"}
     if kind == "Swish":
-        return {"activation": "Swish", "act_alpha": op.alpha}
-    return {"activation": kind}
+        return {"activation": "Silu", "act_alpha": op.alpha}
+    alpha, beta = getattr(op, "alpha", 0.0), getattr(op, "beta", 0.0)
+    return {"activation": kind, "act_alpha": alpha, "act_beta": beta}
 
 
 class PackWeights(Rule):

@@ -1,0 +1,197 @@
+"""Convolutions: Conv as ONNX has it, and the channels-last form the optimiser makes of it."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from numba_rt.dtypes import FLOAT32, FLOATS
+from numba_rt.errors import ShapeError
+from numba_rt.graph import Fact
+from numba_rt.kernels.activation import ACTIVATIONS
+from numba_rt.kernels.conv import Convolution, Window, convolution, depthwise, depthwise_sizes, pad_images
+from numba_rt.kernels.conv_any import conv_any
+from numba_rt.kernels.gemm import NO_VECTOR, epilogue, gemm
+from numba_rt.kernels.packing import pack_rows, packed_size
+from numba_rt.ops._checks import check_dtype, check_rank, check_same_dtype, same_dim
+from numba_rt.ops._lowering import Lowering, View
+from numba_rt.ops._op import OWN, Op, op
+from numba_rt.ops._window import Sliding, slide
+from numba_rt.ops.transpose import permute
+from numba_rt.simd.tile import depthwise_addresses, tile_addresses
+
+
+@op("Conv", since=22)
+class Conv(Op):
+    """Convolution over 1 to 3 spatial axes of (b, c, ...)."""
+
+    auto_pad: str = "NOTSET"
+    dilations: tuple[int, ...] | None = None
+    group: int = 1
+    kernel_shape: tuple[int, ...] | None = None
+    pads: tuple[int, ...] | None = None
+    strides: tuple[int, ...] | None = None
+
+    def infer(self, X: Fact, W: Fact, B: Fact | None = None) -> Fact:
+        check_same_dtype(*((n, f) for n, f in (("X", X), ("W", W), ("B", B)) if f is not None))
+        check_dtype(X, "X", FLOATS)
+        check_rank(X, "X", at_least=3)
+        check_rank(W, "W", exactly=X.rank)
+        assert X.shape is not None and W.shape is not None
+        if self.group < 1 or not same_dim(X.shape[1], W.shape[1] * self.group):
+            raise ShapeError(
+                f"X = {X} has {X.shape[1]} channels: expected {W.shape[1]} for each of {self.group} groups of W = {W}"
+            )
+        if isinstance(W.shape[0], int) and W.shape[0] % self.group:
+            raise ShapeError(f"W = {W} has {W.shape[0]} filters, which group = {self.group} does not divide")
+        if B is not None:
+            check_rank(B, "B", exactly=1)
+            if not same_dim((B.shape or (1,))[0], W.shape[0]):
+                raise ShapeError(f"B = {B}: expected one number for each of {W.shape[0]} filters")
+        return Fact(X.dtype, (X.shape[0], W.shape[0], *self._window(X.shape, W.shape).sizes))
+
+    def _window(self, x: tuple[Any, ...], w: tuple[Any, ...]) -> Sliding:
+        kernel = tuple(int(d) for d in w[2:])
+        if self.kernel_shape and tuple(self.kernel_shape) != kernel:
+            raise ShapeError(f"kernel_shape = {list(self.kernel_shape)}: W has {list(kernel)}")
+        return slide(
+            x[2:], kernel, strides=self.strides, dilations=self.dilations, pads=self.pads, auto_pad=self.auto_pad
+        )
+
+    def lower(self, low: Lowering, X: View, W: View, B: View | None, Y: View) -> None:
+        if Y.size == 0:
+            return
+        window = self._window(X.shape, W.shape)
+        if X.dtype == FLOAT32 and X.rank <= 4 and min(window.pads) >= 0:
+            self._lower_tiles(low, X, W, B, Y, window)
+        else:
+            self._lower_any(low, X, W, B, Y, window)
+
+    def _lower_tiles(self, low: Lowering, X: View, W: View, B: View | None, Y: View, window: Sliding) -> None:
+        """Through channels-last copies of the images and of the result."""
+        lead = (1,) * (4 - X.rank)
+        (batch, c), size = X.shape[:2], (*lead, *X.shape[2:])
+        oc, own = W.shape[0], W.shape[1]
+        kernel, out = (*lead, *window.kernel), (*lead, *window.sizes)
+        pads = (*(0,) * len(lead), *window.begins, *(0,) * len(lead), *window.ends)
+        x = low.scratch((batch, *size, c))
+        permute(low, X, x, (batch, c, *size), (0, 2, 3, 1))
+        g, taps = self.group, math.prod(kernel)
+        turned = low.scratch((g, taps * own, oc // g))
+        permute(low, W, turned, (g, oc // g, own, taps), (0, 3, 2, 1))
+        packed = low.scratch((g * packed_size(taps * own, oc // g),))
+        sizes = np.array([1, g, taps * own, oc // g, oc // g, 0, taps * own * (oc // g)], np.int64)
+        low.call(pack_rows, low.flat(turned), low.const(sizes), packed, low.tasks(packed.size * 2))
+        y = low.scratch((batch, *out, oc))
+        NhwcConv(
+            channels=oc, kernel_shape=kernel, strides=(*lead, *window.strides), pads=tuple(int(p) for p in pads),
+            dilations=(*lead, *window.dilations), group=g,
+        ).lower(low, x, packed, B, None, y)  # fmt: skip
+        permute(low, y, Y, (batch, *out, oc), (0, 3, 1, 2))
+
+    def _lower_any(self, low: Lowering, X: View, W: View, B: View | None, Y: View, window: Sliding) -> None:
+        """Any float dtype and up to three axes, without tiles."""
+        if X.rank > 5:
+            raise ShapeError(f"X = {X.shape} has {X.rank - 2} spatial axes: expected at most 3")
+        lead = (1,) * (5 - X.rank)
+        none = (0,) * len(lead)
+        x = low.view(X, (*X.shape[:2], *lead, *X.shape[2:]))
+        w = low.view(W, (*W.shape[:2], *lead, *W.shape[2:]))
+        y = low.view(Y, (*Y.shape[:2], *lead, *Y.shape[2:]))
+        bias = low.const(np.zeros(W.shape[0], X.dtype)) if B is None else B
+        geometry = np.array(
+            [self.group, *lead, *window.strides, *lead, *window.dilations, *none, *map(int, window.begins)], np.int64
+        )
+        work = float(Y.size) * math.prod(W.shape[1:])
+        low.call(conv_any, x, w, bias, low.const(geometry), y, low.tasks(work))
+
+
+@op("NhwcConv", domain=OWN)
+class NhwcConv(Op):
+    """act(clamp(convolution + bias + residual, lo, hi)) of images (b, h, w, c), in float32.
+
+    W is packed: by `numba_rt.kernels.packing.pack_conv`, or as (taps, c) where `depthwise` is set.
+    """
+
+    channels: int
+    kernel_shape: tuple[int, ...]
+    strides: tuple[int, ...] | None = None
+    pads: tuple[int, ...] | None = None
+    dilations: tuple[int, ...] | None = None
+    group: int = 1
+    auto_pad: str = "NOTSET"
+    depthwise: bool = False
+    lo: float = -math.inf
+    hi: float = math.inf
+    activation: str = ""
+    act_alpha: float = 0.0
+    act_beta: float = 0.0
+
+    def infer(self, X: Fact, W: Fact, B: Fact | None = None, Z: Fact | None = None) -> Fact:
+        assert X.shape is not None
+        return Fact(FLOAT32, (X.shape[0], *self._window(X.shape).sizes, self.channels))
+
+    def _window(self, x: tuple[Any, ...]) -> Sliding:
+        return slide(
+            x[1:3], self.kernel_shape, strides=self.strides, dilations=self.dilations, pads=self.pads,
+            auto_pad=self.auto_pad,
+        )  # fmt: skip
+
+    @property
+    def inplace(self) -> tuple[int, ...]:  # type: ignore[override]
+        """The residual; the depthwise kernel reads it after writing its neighbours."""
+        return () if self.depthwise else (3,)
+
+    def lower(self, low: Lowering, X: View, W: View, B: View | None, Z: View | None, Y: View) -> None:
+        if Y.size == 0:
+            return
+        sliding = self._window(X.shape)
+        pads = sliding.pads
+        window = Window(
+            X.shape[0], (X.shape[1], X.shape[2]), X.shape[3], _pair(sliding.kernel), _pair(sliding.strides),
+            _pair(sliding.dilations), (pads[0], pads[1], pads[2], pads[3]),
+        )  # fmt: skip
+        none = low.const(NO_VECTOR)
+        f = low.const(epilogue(1.0, self.lo, self.hi, self.act_alpha, self.act_beta))
+        act = ACTIVATIONS[self.activation] if self.activation else 0
+        bias = none if B is None else low.flat(B)
+        residual = none if Z is None else low.flat(Z)
+        taps = math.prod(sliding.kernel)
+        if self.depthwise:
+            g = depthwise_sizes(window, B is not None, Z is not None, act)
+            table, tiles = low.const(_table(window)), low.const(depthwise_addresses())
+            tasks = low.tasks(float(Y.size) * taps / 4)
+            low.call(
+                depthwise, low.flat(X), low.flat(W), bias, residual, table, tiles, low.const(g), f, low.flat(Y), tasks
+            )
+            return
+        made = _convolution(window, self.channels, self.group, B is not None, Z is not None, act)
+        x = low.flat(X)
+        if made.scratch:
+            padded = low.scratch((made.scratch,))
+            low.call(pad_images, x, low.const(made.pad), padded, low.tasks(made.scratch / 4))
+            x = padded
+        work = float(Y.size) * taps * (X.shape[3] // self.group)
+        low.call(
+            gemm, x, low.flat(W), bias, residual, low.const(made.table), low.const(tile_addresses()),
+            low.const(made.g), f, low.flat(Y), low.tasks(work / 8),
+        )  # fmt: skip
+
+
+def _pair(numbers: tuple[int, ...]) -> tuple[int, int]:
+    return numbers[0], numbers[1]
+
+
+@lru_cache(maxsize=64)
+def _table(window: Window) -> np.ndarray:
+    return window.table().reshape(-1)
+
+
+@lru_cache(maxsize=64)
+def _convolution(
+    window: Window, out_channels: int, groups: int, bias: bool, residual: bool, act: int
+) -> Convolution:
+    return convolution(window, out_channels, groups, bias, residual, act)
