@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Union
 
@@ -135,6 +136,14 @@ class Sym:
         if kind == "%":
             return left % right
         return dim_max(left, right) if kind == "max" else dim_min(left, right)
+
+
+_counter = itertools.count(1)
+
+
+def fresh_dim(what: str) -> Sym:
+    """A size that depends on data, equal to no other."""
+    return Sym(f"{what}#{next(_counter)}")
 
 
 def substitute(dim: Dim, sizes: Mapping[str, Dim]) -> Dim:

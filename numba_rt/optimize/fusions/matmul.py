@@ -14,6 +14,7 @@ from numba_rt.optimize.pattern import Match
 from numba_rt.optimize.rule import Builder, Rule, scalar
 
 HEADS = (0, 2, 1, 3)
+FUSED_ACTIVATIONS = "Relu|Gelu|Swish|Sigmoid|Tanh|HardSwish|HardSigmoid|LeakyRelu|Elu|Mish|Softplus"
 
 
 class MatMulToFused(Rule):
@@ -254,9 +255,6 @@ class MatMulActivation(Rule):
 
     def replace(op, m):
         return _with(op, m, **activation_of(m.act.op))
-
-
-FUSED_ACTIVATIONS = "Relu|Gelu|Swish|Sigmoid|Tanh|HardSwish|HardSigmoid|LeakyRelu|Elu|Mish|Softplus"
 
 
 def activation_of(op: Any) -> dict[str, Any]:
