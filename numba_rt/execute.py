@@ -7,102 +7,161 @@ from typing import Any
 
 import numpy as np
 
-from numba_rt import threads
+from numba_rt import jit, threads
 from numba_rt.ops._lowering import View
+from numba_rt.plan.memory import ALIGNMENT
 from numba_rt.plan.plan import Place, Plan
-from numba_rt.pool import aligned_empty
 
-_Patch = tuple[list[Any], int, View]
+POISON = 0xCD
+_SMALL_OUTPUT = 1 << 15
+
+_Spot = tuple[list[Any], int]
+_Shape = tuple[tuple[int, ...], np.dtype[Any], int]
+_Feed = tuple[int, _Shape | None, list[_Spot]]
+"""Index of an input or output, the view of it that is wanted (None: itself), and where it goes."""
 
 
 class Instance:
-    """A plan on one arena: ready argument lists, and where inputs and outputs go into them."""
+    """A plan on one arena: ready argument lists, and where inputs and outputs go into them.
 
-    __slots__ = ("inputs", "outputs", "plan", "status", "steps")
+    Used by one run at a time. With `poison`, memory is filled with a pattern before its first
+    and after its last use, so that reading it then shows.
+    """
 
-    def __init__(self, plan: Plan, arena: np.ndarray) -> None:
+    __slots__ = ("clean", "inputs", "outputs", "plan", "poison", "spots", "status", "steps")
+
+    def __init__(self, plan: Plan, arena: np.ndarray, poison: bool = False) -> None:
         self.plan = plan
+        self.poison = poison
         self.status = np.zeros((len(plan.guards), 2), np.int64)
-        self.inputs: list[tuple[int, _Patch]] = []
-        self.outputs: list[tuple[int, _Patch]] = []
+        self.clean = self.status.tobytes()
+        arrays: dict[tuple[object, ...], np.ndarray] = {}
+        feeds: dict[tuple[object, ...], _Feed] = {}
         self.steps: list[tuple[Callable[..., None], list[Any]]] = []
-        for call in plan.calls:
+        for call, entry in zip(plan.calls, plan.entries, strict=True):
             args = list(call.args)
             for position, arg in enumerate(args):
                 if isinstance(arg, View):
-                    args[position] = self._realise(arg, arena, args, position)
-            self.steps.append((call.kernel.build(call.parallel), args))
+                    args[position] = self._realise(arg, arena, arrays, feeds, (args, position))
+            self.steps.append((entry, args))
+        self.inputs = [f for k, f in feeds.items() if k[0] == "input"]
+        self.outputs = [f for k, f in feeds.items() if k[0] == "output"]
+        self.spots = [spot for f in feeds.values() for spot in f[2]]
+        if poison:
+            self.steps = _poisoned(self.steps, plan, arena)
 
-    def _realise(self, view: View, arena: np.ndarray, args: list[Any], position: int) -> np.ndarray | None:
+    def _realise(
+        self,
+        view: View,
+        arena: np.ndarray,
+        arrays: dict[tuple[object, ...], np.ndarray],
+        feeds: dict[tuple[object, ...], _Feed],
+        spot: _Spot,
+    ) -> np.ndarray | None:
+        """The array of a view; for inputs and outputs None, and a note of where it will go."""
         if isinstance(view.source, np.ndarray):
-            return part(as_bytes(view.source), view)
+            key: tuple[object, ...] = (id(view.source), view.shape, view.dtype, view.offset)
+            if key not in arrays:
+                arrays[key] = part(view.source, view.shape, view.dtype, view.offset)
+            return arrays[key]
         place: Place = self.plan.places[id(view.source)]
-        if place.kind == "arena":
-            return part(arena[place.index :], view)
         if place.kind == "status":
             return self.status[place.index]
-        patches = self.inputs if place.kind == "input" else self.outputs
-        patches.append((place.index, (args, position, view)))
+        key = (place.kind, place.index, view.shape, view.dtype, view.offset)
+        if place.kind == "arena":
+            if key not in arrays:
+                arrays[key] = part(arena, view.shape, view.dtype, place.index + view.offset)
+            return arrays[key]
+        shaped = (self.plan.inputs if place.kind == "input" else self.plan.outputs)[place.index]
+        wanted = (view.shape, view.dtype, view.offset)
+        is_same = _is_same(*shaped, view.shape, view.dtype, view.offset)
+        feeds.setdefault(key, (place.index, None if is_same else wanted, []))[2].append(spot)
         return None
 
 
 def execute(instance: Instance, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Run the calls on these inputs (C-contiguous, of the shapes the plan is for)."""
+    """Run the calls on these inputs (C-contiguous, of the shapes and dtypes the plan is for)."""
     outputs = [_empty(shape, dtype) for shape, dtype in instance.plan.outputs]
-    if instance.inputs:
-        raw = [as_bytes(x) for x in inputs]
-        for index, (args, position, view) in instance.inputs:
-            args[position] = part(raw[index], view)
-    if instance.outputs:
-        raw = [as_bytes(y) for y in outputs]
-        for index, (args, position, view) in instance.outputs:
-            args[position] = part(raw[index], view)
-    with threads.region_lock:
-        for kernel, args in instance.steps:
-            kernel(*args)
-    if instance.plan.guards and instance.status.any():
-        _raise(instance)
+    if instance.poison:
+        for output in outputs:
+            part(output, (output.nbytes,), np.dtype(np.uint8), 0).fill(POISON)
+    try:
+        for index, wanted, spots in instance.inputs:
+            array = inputs[index] if wanted is None else part(inputs[index], *wanted)
+            for args, position in spots:
+                args[position] = array
+        for index, wanted, spots in instance.outputs:
+            array = outputs[index] if wanted is None else part(outputs[index], *wanted)
+            for args, position in spots:
+                args[position] = array
+        if instance.plan.threads > 1:
+            with threads.region_lock, threads.team(instance.plan.threads):
+                for kernel, args in instance.steps:
+                    kernel(*args)
+        else:
+            for kernel, args in instance.steps:
+                kernel(*args)
+        if instance.clean and instance.status.tobytes() != instance.clean:
+            raise _invalid(instance)
+    except BaseException:
+        instance.status.fill(0)
+        raise
+    finally:
+        for args, position in instance.spots:
+            args[position] = None
     return outputs
 
 
-def _raise(instance: Instance) -> None:
+def _invalid(instance: Instance) -> Exception:
+    """The error of the first guard that was set."""
     index = int(np.flatnonzero(instance.status[:, 0])[0])
-    bad = int(instance.status[index, 1])
-    instance.status[:] = 0
-    raise instance.plan.guards[index].message(bad)
+    guard, node = instance.plan.guards[index]
+    error = guard.message(int(instance.status[index, 1]))
+    return type(error)(f"{node.describe()}: {error}")
+
+
+def _is_same(
+    shape: tuple[int, ...], dtype: np.dtype[Any], target: tuple[int, ...], wanted: np.dtype[Any], offset: int
+) -> bool:
+    """Whether an array can itself be the argument: compiled code looks at memory and item size only."""
+    same_type = wanted == dtype or (wanted.itemsize == dtype.itemsize and not jit.DISABLED)
+    return target == shape and same_type and offset == 0
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
     size = dtype.itemsize
     for dim in shape:
         size *= dim
-    if size < 4096:
+    if size < _SMALL_OUTPUT:
         return np.empty(shape, dtype)
-    return aligned_empty(size).view(dtype).reshape(shape)
+    return np.ndarray(shape, dtype, aligned_empty(size))
 
 
-class _Borrowed:
-    """Lets a writable view of memory be made from a read-only array that kernels only read."""
-
-    __slots__ = ("__array_interface__", "owner")
-
-    def __init__(self, owner: np.ndarray) -> None:
-        self.owner = owner
-        self.__array_interface__ = {
-            "shape": (owner.nbytes,),
-            "typestr": "|u1",
-            "data": (owner.ctypes.data, False),
-            "version": 3,
-        }
+def aligned_empty(nbytes: int) -> np.ndarray:
+    """Uninitialised bytes whose address is a multiple of the alignment."""
+    raw = np.empty(nbytes + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + nbytes]
 
 
-def as_bytes(array: np.ndarray) -> np.ndarray:
-    """The memory of a C-contiguous array as flat, writable uint8."""
-    if array.flags.writeable:
-        return array.reshape(-1).view(np.uint8)
-    return np.asarray(_Borrowed(array))
+def part(array: np.ndarray, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int) -> np.ndarray:
+    """The array of this shape and dtype that begins `offset` bytes into a C-contiguous array."""
+    flat = array.ravel()
+    if _is_same(flat.shape, flat.dtype, shape, dtype, offset):
+        return flat
+    return np.ndarray(shape, dtype, flat.view(np.uint8), offset)
 
 
-def part(raw: np.ndarray, view: View) -> np.ndarray:
-    """The array a view describes within its source's bytes."""
-    return np.ndarray(view.shape, view.dtype, raw, view.offset)
+def _poisoned(
+    steps: list[tuple[Callable[..., None], list[Any]]], plan: Plan, arena: np.ndarray
+) -> list[tuple[Callable[..., None], list[Any]]]:
+    """The steps with every block of the arena overwritten after its last use, and all of it before."""
+    ends: dict[int, list[np.ndarray]] = {}
+    for block in plan.blocks:
+        memory = arena[block.offset : block.offset + block.nbytes]
+        ends.setdefault(plan.spans[block.last][1], []).append(memory)
+    out: list[tuple[Callable[..., None], list[Any]]] = [(arena.fill, [POISON])]
+    for at, step in enumerate(steps):
+        out += [(memory.fill, [POISON]) for memory in ends.pop(at, [])]
+        out.append(step)
+    return out + [(memory.fill, [POISON]) for memories in ends.values() for memory in memories]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,10 +13,15 @@ import numpy as np
 from numba_rt import threads as thread_pool
 from numba_rt.dtypes import STRING, dtype_name
 from numba_rt.errors import InputError
+from numba_rt.feeds import check_feed
 from numba_rt.graph import Fact, Graph, Sym, Value
 from numba_rt.optimize import Report, optimize
 from numba_rt.plan import Plan, schedule
+from numba_rt.printable import printable
 from numba_rt.program import Program
+
+MOST_ACCEPTED = 1024
+"""Sets of input shapes a model remembers as valid."""
 
 
 def load(
@@ -44,7 +50,8 @@ def load(
 @dataclass(frozen=True)
 class TensorInfo:
     """Name, dtype and shape of an input or output; a dimension is a number, a symbolic name
-    such as "batch", or None."""
+    such as "batch", or None.
+    """
 
     name: str
     dtype: np.dtype[Any]
@@ -55,12 +62,15 @@ class TensorInfo:
     def of(value: Value) -> TensorInfo:
         """The description of a graph's input or output."""
         fact = value.fact
-        shape = None if fact.shape is None else tuple(str(d) if isinstance(d, Sym) else int(d) for d in fact.shape)
+        shape = None
+        if fact.shape is not None:
+            shape = tuple(str(d) if isinstance(d, Sym) else int(d) for d in fact.shape)
         return TensorInfo(value.name, fact.dtype, shape, fact.kind)
 
     def __str__(self) -> str:
         dims = "?" if self.shape is None else ", ".join("?" if d is None else str(d) for d in self.shape)
-        return f"{self.name}: {dtype_name(self.dtype)}[{dims}]"
+        text = f"{dtype_name(self.dtype)}[{dims}]"
+        return printable(f"{self.name}: " + (text if self.kind == "tensor" else f"{self.kind}({text})"))
 
 
 class Outputs(Mapping[str, Any]):
@@ -70,7 +80,7 @@ class Outputs(Mapping[str, Any]):
         self._names = list(names)
         self._arrays = list(arrays)
 
-    def __getitem__(self, key: str | int) -> Any:  # type: ignore[override]
+    def __getitem__(self, key: str | int) -> Any:
         if isinstance(key, int):
             return self._arrays[key]
         try:
@@ -85,7 +95,7 @@ class Outputs(Mapping[str, Any]):
         return len(self._names)
 
     def __repr__(self) -> str:
-        rows = [f"  {n}: {_describe(a)}" for n, a in zip(self._names, self._arrays, strict=True)]
+        rows = [f"  {printable(n)}: {_describe(a)}" for n, a in zip(self._names, self._arrays, strict=True)]
         return "\n".join(["Outputs", *rows])
 
 
@@ -101,11 +111,16 @@ class Model:
     def __post_init__(self) -> None:
         self.threads = thread_pool.default_count() if self.threads is None else self.threads
         self.inputs = [TensorInfo.of(v) for v in self.graph.inputs]
-        self.outputs = [TensorInfo.of(v) for v in self.graph.outputs]
+        declared = [TensorInfo.of(v) for v in self.graph.outputs]
         self.metadata = dict(self.graph.metadata)
         self._facts = [v.fact for v in self.graph.inputs]
-        if self.optimized:
-            self.report = optimize(self.graph)
+        self._expected = [(v.name, _plain_dtype(v.fact)) for v in self.graph.inputs]
+        self._accepted: set[tuple[tuple[int, ...], ...]] = set()
+        self.report = optimize(self.graph, only_required=not self.optimized)
+        if os.environ.get("NUMBA_RT_EXPLAIN", "0") not in ("", "0"):
+            explain(self.report, self.graph.name)
+        inferred = [TensorInfo.of(v) for v in self.graph.outputs]
+        self.outputs = [i if d.shape is None else d for d, i in zip(declared, inferred, strict=True)]
         self._program = Program(schedule(self.graph), self.threads)
 
     # -- running ----------------------------------------------------------------------------
@@ -149,18 +164,34 @@ class Model:
         return [known.index(n) for n in names]
 
     def _check(self, feeds: Mapping[str, Any]) -> list[Any]:
+        """The feeds in the order of the inputs, each as a C-contiguous array of its dtype."""
+        arrays = []
+        if type(feeds) is dict and len(feeds) == len(self._expected):
+            for name, dtype in self._expected:
+                array = feeds.get(name)
+                if type(array) is not np.ndarray or array.dtype is not dtype or not array.flags.carray:
+                    return self._check_each(feeds)
+                arrays.append(array)
+            if tuple([x.shape for x in arrays]) in self._accepted:
+                return arrays
+        return self._check_each(feeds)
+
+    def _check_each(self, feeds: Mapping[str, Any]) -> list[Any]:
         if not isinstance(feeds, Mapping):
             raise InputError(f"feeds must be a mapping of names to arrays, found {type(feeds).__name__}")
-        if len(feeds) != len(self.inputs) or any(i.name not in feeds for i in self.inputs):
-            known = [i.name for i in self.inputs]
-            missing = [n for n in known if n not in feeds]
-            unknown = [n for n in feeds if n not in known]
+        known = [name for name, _ in self._expected]
+        missing = [n for n in known if n not in feeds]
+        unknown = [n for n in feeds if n not in known]
+        if missing or unknown:
             parts = [f"missing {missing}" if missing else "", f"unknown {unknown}" if unknown else ""]
             raise InputError(f"inputs {' and '.join(p for p in parts if p)}: the model takes {known}")
         sizes: dict[str, int] = {}
-        return [
-            _check_feed(i.name, feeds[i.name], f, sizes) for i, f in zip(self.inputs, self._facts, strict=True)
-        ]
+        arrays = [check_feed(n, feeds[n], f, sizes) for n, f in zip(known, self._facts, strict=True)]
+        if all(dtype is not None for _, dtype in self._expected):
+            if len(self._accepted) >= MOST_ACCEPTED:
+                self._accepted.clear()
+            self._accepted.add(tuple([x.shape for x in arrays]))
+        return arrays
 
     def __repr__(self) -> str:
         rows = [f"Model {self.graph.name!r}: {len(self.graph.nodes)} nodes"]
@@ -168,51 +199,15 @@ class Model:
         return "\n".join(rows)
 
 
-def _check_feed(name: str, value: Any, fact: Fact, sizes: dict[str, int]) -> Any:
-    """A feed as a C-contiguous array of the declared dtype; symbolic names must agree."""
-    if fact.kind != "tensor":
-        return value
-    array = _as_array(name, value, fact)
-    if array.dtype != fact.dtype:
-        raise InputError(f"input {name!r} has dtype {dtype_name(array.dtype)}: expected {dtype_name(fact.dtype)}")
-    if fact.shape is not None:
-        _check_shape(name, array, fact, sizes)
-    if array.dtype == STRING:
-        return array
-    flags = array.flags
-    if not (flags.c_contiguous and flags.aligned):
-        array = np.array(array, order="C", copy=True)
-    return array
+def explain(report: Report, name: str) -> None:
+    """Write what the optimiser did to stderr, as NUMBA_RT_EXPLAIN asks."""
+    lines = [f"  {printable(line)}" for line in str(report).splitlines()] or ["  no rewrite"]
+    sys.stderr.write("\n".join([f"numba_rt: model {printable(name)}", *lines]) + "\n")
 
 
-def _as_array(name: str, value: Any, fact: Fact) -> np.ndarray:
-    if isinstance(value, np.ndarray):
-        if fact.dtype == STRING and value.dtype.kind in "US":
-            return value.astype(object)
-        if not value.dtype.isnative:
-            return value.astype(value.dtype.newbyteorder("="))
-        return value
-    if value is None:
-        raise InputError(f"input {name!r} is None: expected an array of {dtype_name(fact.dtype)}")
-    if isinstance(value, np.generic) or hasattr(value, "__array__") or hasattr(value, "__dlpack__"):
-        return np.asarray(value)
-    try:
-        return np.asarray(value, dtype=fact.dtype)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"input {name!r} cannot be made into {dtype_name(fact.dtype)}: {error}") from error
-
-
-def _check_shape(name: str, array: np.ndarray, fact: Fact, sizes: dict[str, int]) -> None:
-    assert fact.shape is not None
-    if array.ndim != len(fact.shape):
-        raise InputError(f"input {name!r} has shape {array.shape}: expected rank {len(fact.shape)}, {fact}")
-    for axis, (found, declared) in enumerate(zip(array.shape, fact.shape, strict=True)):
-        if isinstance(declared, Sym):
-            expected = sizes.setdefault(str(declared), found)
-            if expected != found:
-                raise InputError(f"input {name!r} has size {found} on axis {axis}: {declared} is {expected} elsewhere")
-        elif found != declared:
-            raise InputError(f"input {name!r} has size {found} on axis {axis}: expected {declared} ({fact})")
+def _plain_dtype(fact: Fact) -> np.dtype[Any] | None:
+    """dtype of an input whose arrays can be taken as they are; None if elements must be looked at."""
+    return fact.dtype if fact.kind == "tensor" and fact.dtype != STRING else None
 
 
 def _describe(result: Any) -> str:

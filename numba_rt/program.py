@@ -1,4 +1,7 @@
-"""Program: a schedule that runs: plans cached by shapes, segments executed, host steps called."""
+"""Program: a schedule that runs: plans cached by shapes, segments executed, host steps called.
+
+Values that cross between steps have numbered slots; a run carries one list of them.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from numba_rt import threads as thread_pool
+from numba_rt.dtypes import STRING
 from numba_rt.errors import NumbaRtError, ShapeError
 from numba_rt.execute import execute
 from numba_rt.graph import Fact, Graph, Value
@@ -16,7 +21,10 @@ from numba_rt.ops._eager import run_op
 from numba_rt.plan import HostStep, Plan, Schedule, Segment, bind
 from numba_rt.pool import TensorPool
 
-PLANS_PER_SEGMENT = 64
+MOST_PLANS = 64
+"""Plans a segment keeps, least recently used first to go."""
+MOST_PLAN_BYTES = 1 << 26
+"""Memory of the plans a segment keeps, whatever their number; the newest always stays."""
 
 
 class Program:
@@ -26,35 +34,69 @@ class Program:
         self.graph: Graph = scheduled.graph
         self.threads = threads
         self.pool = pool or TensorPool()
+        slots = {id(v): i for i, v in enumerate(self.graph.inputs)}
+        for step in scheduled.steps:
+            for value in step.outputs if isinstance(step, Segment) else step.node.outputs:
+                slots[id(value)] = len(slots)
+        self._blank = [None] * (len(slots) - len(self.graph.inputs))
         self.steps: list[SegmentRunner | HostRunner] = [
-            SegmentRunner(step, threads, self.pool)
+            SegmentRunner(step, threads, self.pool, slots)
             if isinstance(step, Segment)
-            else HostRunner(step, threads, self.pool)
+            else HostRunner(step, threads, self.pool, slots)
             for step in scheduled.steps
         ]
+        self._set_leaving(slots)
+        self._set_freed()
+
+    def _set_leaving(self, slots: dict[int, int]) -> None:
+        """Slots and constants of the outputs; whether some may be memory that is not the caller's."""
+        self._leaving: list[tuple[int, Any]] = []
+        fresh = {slot for s in self.steps if isinstance(s, SegmentRunner) for slot in s.targets}
+        self._all_fresh = True
+        for value in self.graph.outputs:
+            slot = -1 if value.is_constant else slots[id(value)]
+            self._all_fresh &= slot in fresh
+            fresh.discard(slot)
+            self._leaving.append((slot, value.constant))
+
+    def _set_freed(self) -> None:
+        """After each step but the last, the slots nobody reads any more."""
+        kept = {slot for slot, _ in self._leaving}
+        for step in reversed(self.steps):
+            step.freed = [s for s in dict.fromkeys([*step.sources, *step.targets]) if s not in kept]
+            kept.update(step.freed)
 
     def run(self, inputs: Sequence[Any]) -> list[Any]:
         """Outputs of the graph for inputs in its order."""
-        env: dict[int, Any] = {id(v): x for v, x in zip(self.graph.inputs, inputs, strict=True)}
+        env = [*inputs, *self._blank]
         for step in self.steps:
             step.run(env)
-        seen: set[int] = {id(v) for v in self.graph.inputs}
+        if self._all_fresh:
+            return [env[slot] for slot, _ in self._leaving]
+        return self._own_outputs(inputs, env)
+
+    def _own_outputs(self, inputs: Sequence[Any], env: list[Any]) -> list[Any]:
+        """Outputs that share no memory with inputs, constants or one another."""
+        taken = {id(x) for x in inputs}
         outputs = []
-        for value in self.graph.outputs:
-            result = value.constant if value.is_constant else env[id(value)]
-            if (value.is_constant or id(value) in seen) and isinstance(result, np.ndarray):
-                result = result.copy()
-            seen.add(id(value))
+        for slot, constant in self._leaving:
+            result = constant if slot < 0 else env[slot]
+            if slot < 0 or not self._is_fresh(slot) or id(result) in taken:
+                result = _copied(result)
+            taken.add(id(result))
             outputs.append(result)
         return outputs
 
+    def _is_fresh(self, slot: int) -> bool:
+        return any(isinstance(s, SegmentRunner) and slot in s.targets for s in self.steps)
+
     def plans(self, inputs: Sequence[Any]) -> list[Plan]:
-        """The plans used for these inputs; host steps between them are run."""
-        env: dict[int, Any] = {id(v): x for v, x in zip(self.graph.inputs, inputs, strict=True)}
+        """The plans used for these inputs; all steps are run to know the sizes of later ones."""
+        env = [*inputs, *self._blank]
         found = []
         for step in self.steps:
             if isinstance(step, SegmentRunner):
-                found.append(step.plan_for([env[id(v)] for v in step.segment.inputs]))
+                found.append(step.plan_for([env[slot] for slot in step.sources]))
             step.run(env)
         return found
 
@@ -62,39 +104,57 @@ class Program:
 class SegmentRunner:
     """A segment with its plans."""
 
-    def __init__(self, segment: Segment, threads: int, pool: TensorPool) -> None:
+    def __init__(self, segment: Segment, threads: int, pool: TensorPool, slots: dict[int, int]) -> None:
         self.segment = segment
         self.threads = threads
         self.pool = pool
+        self.sources = [slots[id(v)] for v in segment.inputs]
+        self.targets = [slots[id(v)] for v in segment.outputs]
+        self.freed: list[int] = []
         self.plans: OrderedDict[tuple[object, ...], Plan] = OrderedDict()
         self._lock = threading.RLock()
         keyed = {id(v) for v in segment.keyed}
         self._keyed = [i for i, v in enumerate(segment.inputs) if id(v) in keyed]
 
-    def run(self, env: dict[int, Any]) -> None:
-        inputs = [env[id(v)] for v in self.segment.inputs]
+    def run(self, env: list[Any]) -> None:
+        """Read the segment's inputs from the slots, write its outputs there."""
+        inputs = [env[slot] for slot in self.sources]
         plan = self.plan_for(inputs)
-        with self.pool.lease() as lane:
+        lane = self.pool.acquire()
+        try:
             outputs = execute(lane.instance(plan), inputs)
-        for value, array in zip(self.segment.outputs, outputs, strict=True):
-            env[id(value)] = array
+        finally:
+            self.pool.release(lane)
+        for slot in self.freed:
+            env[slot] = None
+        for slot, array in zip(self.targets, outputs, strict=True):
+            env[slot] = array
 
     def plan_for(self, inputs: Sequence[np.ndarray]) -> Plan:
         """The plan for these shapes, bound now if they are new."""
-        key: tuple[object, ...] = tuple(x.shape for x in inputs)
+        count = thread_pool.available(self.threads)
+        key: tuple[object, ...] = (count, *[x.shape for x in inputs])
         for i in self._keyed:
             key += (inputs[i].tobytes(),)
-        plan = self.plans.get(key)
-        if plan is not None:
-            return plan
+        try:
+            self.plans.move_to_end(key)
+            return self.plans[key]
+        except KeyError:
+            return self._bind(key, inputs, count)
+
+    def _bind(self, key: tuple[object, ...], inputs: Sequence[np.ndarray], count: int) -> Plan:
         with self._lock:
             plan = self.plans.get(key)
             if plan is None:
-                plan = bind(self.segment, [self._fact(i, x) for i, x in enumerate(inputs)], self.threads)
+                plan = bind(self.segment, [self._fact(i, x) for i, x in enumerate(inputs)], count)
                 self.plans[key] = plan
-                if len(self.plans) > PLANS_PER_SEGMENT:
-                    self.plans.popitem(last=False)
-        return plan
+                self._evict()
+            return plan
+
+    def _evict(self) -> None:
+        total = sum(p.nbytes for p in self.plans.values())
+        while len(self.plans) > 1 and (len(self.plans) > MOST_PLANS or total > MOST_PLAN_BYTES):
+            total -= self.plans.popitem(last=False)[1].nbytes
 
     def _fact(self, index: int, array: np.ndarray) -> Fact:
         known = array.copy() if index in self._keyed else None
@@ -104,28 +164,56 @@ class SegmentRunner:
 class HostRunner:
     """A node computed by its own code, with the programs of its subgraphs."""
 
-    def __init__(self, step: HostStep, threads: int, pool: TensorPool) -> None:
+    def __init__(self, step: HostStep, threads: int, pool: TensorPool, slots: dict[int, int]) -> None:
         self.node = step.node
         self.threads = threads
         self.bodies = {k: Program(s, threads, pool) for k, s in step.bodies.items()}
+        self.freed: list[int] = []
+        read = [v for v in self.node.inputs if v is not None and not v.is_constant]
+        self.sources = [slots[id(v)] for v in read]
+        self.targets = [slots[id(v)] for v in self.node.outputs]
+        self._slots = {id(v): slots[id(v)] for v in read}
 
-    def run(self, env: dict[int, Any]) -> None:
+    def run(self, env: list[Any]) -> None:
+        """Compute the node from the slots, and write its outputs there."""
         op = self.node.op
-        inputs = [None if v is None else _lookup(v, env) for v in self.node.inputs]
+        inputs = [self._read(v, env) for v in self.node.inputs]
         try:
             if op.has("control"):
                 outputs = op.control({k: p.run for k, p in self.bodies.items()}, *inputs)  # type: ignore[attr-defined]
             else:
                 outputs = run_op(op, inputs, len(self.node.outputs), self.node.describe(), self.threads)
         except NumbaRtError as error:
-            if self.node.name and self.node.name in str(error):
+            if self.node.describe() in str(error):
                 raise
             raise type(error)(f"{self.node.describe()}: {error}") from error
         if len(outputs) < len(self.node.outputs):
-            raise ShapeError(f"{self.node.describe()}: made {len(outputs)} outputs of {len(self.node.outputs)}")
-        for value, array in zip(self.node.outputs, outputs, strict=False):
-            env[id(value)] = array
+            wanted = len(self.node.outputs)
+            raise ShapeError(f"{self.node.describe()}: made {len(outputs)} outputs of {wanted}")
+        for slot in self.freed:
+            env[slot] = None
+        for slot, value, made in zip(self.targets, self.node.outputs, outputs, strict=False):
+            env[slot] = self._checked(value, made)
+
+    def _read(self, value: Value | None, env: list[Any]) -> Any:
+        if value is None:
+            return None
+        return value.constant if value.is_constant else env[self._slots[id(value)]]
+
+    def _checked(self, value: Value, made: Any) -> Any:
+        """A tensor as segments take it: C-contiguous, aligned, of the dtype that was inferred."""
+        if value.fact.kind != "tensor" or made is None:
+            return made
+        array = np.asarray(made)
+        if array.dtype != value.fact.dtype and value.fact.dtype != STRING:
+            raise ShapeError(f"{self.node.describe()}: made {array.dtype} for {value.name!r} = {value.fact}")
+        if array.dtype == STRING or (array.flags.c_contiguous and array.flags.aligned):
+            return array
+        return np.array(array, order="C", copy=True)
 
 
-def _lookup(value: Value, env: dict[int, Any]) -> Any:
-    return value.constant if value.is_constant else env[id(value)]
+def _copied(result: Any) -> Any:
+    """A result that shares no memory with the one given, itself a tensor, a sequence or nothing."""
+    if isinstance(result, list):
+        return [_copied(x) for x in result]
+    return result.copy() if isinstance(result, np.ndarray) else result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from numba_rt.kernels.move import copy_bits
 from numba_rt.ops._infer import infer, is_symbolic
 from numba_rt.ops._lowering import Call, Guard, Lowering, Scratch, View
 from numba_rt.plan.memory import Block, assign_offsets
-from numba_rt.plan.plan import Place, Plan
+from numba_rt.plan.plan import Place, Plan, Shaped
 from numba_rt.plan.reuse import Reuse, assign_buffers
 from numba_rt.plan.schedule import Segment
 
@@ -30,9 +30,8 @@ def bind(segment: Segment, inputs: Sequence[Fact], threads: int) -> Plan:
     low = Lowering(threads)
     spans = _lower(nodes, facts, known, reuse, low)
     _copy_known_outputs(segment, facts, known, low)
-    plan = _place(segment, facts, nodes, reuse, low, spans)
-    _prepare_kernels(plan, segment.is_dynamic and threads > 1)
-    return plan
+    entries = _prepare_kernels(low.calls)
+    return _place(segment, facts, nodes, reuse, low, spans, entries)
 
 
 def infer_segment(segment: Segment, inputs: Sequence[Fact]) -> dict[int, Fact]:
@@ -42,13 +41,20 @@ def infer_segment(segment: Segment, inputs: Sequence[Fact]) -> dict[int, Fact]:
         ins = [_fact(v, facts) for v in node.inputs]
         out = infer(node.op, ins, len(node.outputs), node.describe())
         for value, fact in zip(node.outputs, out, strict=False):
-            if not fact.is_static:
-                raise ShapeError(f"{node.describe()}: the shape of {value.name!r} does not follow from the inputs")
+            unknown = "shape" if not fact.is_static else ""
             if fact.value is not None and is_symbolic(fact.value, fact.dtype):
-                raise ShapeError(f"{node.describe()}: the value of {value.name!r} does not follow from the inputs")
+                unknown = "value"
+            if unknown:
+                where = f"{node.describe()}: the {unknown} of {value.name!r}"
+                raise ShapeError(f"{where} does not follow from the inputs")
             if int(fact.size) * fact.dtype.itemsize > ARENA_LIMIT:
                 raise ShapeError(f"{node.describe()}: {value.name!r} = {fact} is larger than memory")
             facts[id(value)] = fact
+        source = ins[0] if node.op.view else None
+        viewed = facts[id(node.outputs[0])]
+        if source is not None and source.value is not None and viewed.value is None:
+            shape = tuple(int(d) for d in viewed.shape or ())
+            facts[id(node.outputs[0])] = viewed.with_value(source.value.reshape(shape))
     return facts
 
 
@@ -80,8 +86,9 @@ def _lower(
         ins = [_operand(v, facts, known) for v in node.inputs]
         outs = [_operand(v, facts, set()) for v in node.outputs]
         if node.op.view:
-            if id(node) in reuse.copied:
-                copy(low, ins[0], outs[0])
+            source, result = ins[0], outs[0]
+            if id(node) in reuse.copied and source is not None and result is not None:
+                copy(low, source, result)
         elif not node.op.has("lower"):
             raise LoadError(f"{node.describe()} can only be computed from values known when shapes are bound")
         else:
@@ -133,47 +140,65 @@ def _place(
     reuse: Reuse,
     low: Lowering,
     spans: list[tuple[int, int]],
+    entries: list[Callable[..., None]],
 ) -> Plan:
+    """Give every view's source its place, and put the plan together."""
     places: dict[int, Place] = {}
-    blocks: list[Block] = []
     buffers = [b for b in reuse.buffers if b.output is None]
-    for buffer in buffers:
-        blocks.append(Block(buffer.nbytes, buffer.first, buffer.last))
-    scratches: list[Scratch] = []
-    guards: list[Guard] = []
-    for at, (start, end) in enumerate(spans):
-        seen: set[int] = set()
-        for call in low.calls[start:end]:
-            for view in call.args:
-                if not isinstance(view, View) or id(view.source) in seen:
-                    continue
-                if isinstance(view.source, Scratch):
-                    seen.add(id(view.source))
-                    scratches.append(view.source)
-                    blocks.append(Block(view.source.nbytes, at, at))
-                elif isinstance(view.source, Guard):
-                    seen.add(id(view.source))
-                    places[id(view.source)] = Place("status", len(guards))
-                    guards.append(view.source)
+    scratches, guards = _found_in_calls(nodes, low, spans)
+    blocks = [Block(b.nbytes, b.first, b.last) for b in buffers]
+    blocks += [Block(scratch.nbytes, at, at) for scratch, at in scratches]
     arena_bytes = assign_offsets(blocks)
     for buffer, block in zip(buffers, blocks, strict=False):
-        buffer.offset = block.offset
-        for value in buffer.values:
-            places[id(value)] = Place("arena", block.offset)
-    for scratch, block in zip(scratches, blocks[len(buffers) :], strict=True):
+        places.update((id(v), Place("arena", block.offset)) for v in buffer.values)
+    for (scratch, _), block in zip(scratches, blocks[len(buffers) :], strict=True):
         places[id(scratch)] = Place("arena", block.offset)
+    for index, (guard, _) in enumerate(guards):
+        places[id(guard)] = Place("status", index)
     for buffer in reuse.buffer_of.values():
-        kind = "input" if buffer.input is not None else "output" if buffer.output is not None else ""
-        index = buffer.input if buffer.input is not None else buffer.output
-        for value in buffer.values if kind and index is not None else ():
-            places[id(value)] = Place(kind, index)
+        if buffer.input is not None:
+            places.update((id(v), Place("input", buffer.input)) for v in buffer.values)
+        elif buffer.output is not None:
+            places.update((id(v), Place("output", buffer.output)) for v in buffer.values)
     for index, value in enumerate(segment.outputs):
-        if id(value) not in places:
-            places[id(value)] = Place("output", index)
-    outputs = [(tuple(int(d) for d in facts[id(v)].shape or ()), facts[id(v)].dtype) for v in segment.outputs]
-    taken = {id(n): _taken_name(n, reuse) for n in nodes if id(n) in reuse.taken}
-    keep: list[Any] = [nodes, scratches, guards, [v for n in segment.nodes for v in n.outputs]]
-    return Plan(low.calls, places, outputs, arena_bytes, guards, taken, reuse.buffers, blocks, keep)
+        places.setdefault(id(value), Place("output", index))
+    live = [v for n in nodes for v in (*n.inputs, *n.outputs) if v is not None]
+    return Plan(
+        calls=low.calls,
+        spans=spans,
+        entries=entries,
+        places=places,
+        inputs=[_shaped(facts[id(v)]) for v in segment.inputs],
+        outputs=[_shaped(facts[id(v)]) for v in segment.outputs],
+        arena_bytes=arena_bytes,
+        guards=guards,
+        takeovers={id(n): _taken_name(n, reuse) for n in nodes if id(n) in reuse.taken},
+        facts={id(v): facts[id(v)] for v in live if id(v) in facts},
+        buffers=reuse.buffers,
+        blocks=blocks,
+        keep=[nodes, scratches, segment],
+    )
+
+
+def _found_in_calls(
+    nodes: list[Node], low: Lowering, spans: list[tuple[int, int]]
+) -> tuple[list[tuple[Scratch, int]], list[tuple[Guard, Node]]]:
+    """Working memory, with the node it lives at, and guards, with the node they belong to."""
+    scratches: dict[int, tuple[Scratch, int]] = {}
+    guards: dict[int, tuple[Guard, Node]] = {}
+    for at, (start, end) in enumerate(spans):
+        for call in low.calls[start:end]:
+            for view in call.args:
+                source = view.source if isinstance(view, View) else None
+                if isinstance(source, Scratch):
+                    scratches.setdefault(id(source), (source, at))
+                elif isinstance(source, Guard):
+                    guards.setdefault(id(source), (source, nodes[at]))
+    return list(scratches.values()), list(guards.values())
+
+
+def _shaped(fact: Fact) -> Shaped:
+    return tuple(int(d) for d in fact.shape or ()), fact.dtype
 
 
 def _taken_name(node: Node, reuse: Reuse) -> str:
@@ -182,16 +207,11 @@ def _taken_name(node: Node, reuse: Reuse) -> str:
     return value.name
 
 
-def _prepare_kernels(plan: Plan, both: bool) -> None:
-    """Load or compile what the plan calls; both builds of kernels that can be shared between
-    threads when sizes may change, so that a later shape compiles nothing."""
-    requests = []
-    for call in plan.calls:
-        types = tuple(_example(a) for a in call.args)
-        requests.append((call.kernel, call.parallel, types))
-        if both and call.kernel.is_parallel:
-            requests.append((call.kernel, not call.parallel, types))
-    jit.prepare(requests)
+def _prepare_kernels(calls: list[Call]) -> list[Callable[..., None]]:
+    """Load or compile what the calls need; their machine code."""
+    types = [tuple(_example(a) for a in call.args) for call in calls]
+    jit.prepare([(call.kernel, call.parallel, t) for call, t in zip(calls, types, strict=True)])
+    return [call.kernel.entry(t) for call, t in zip(calls, types, strict=True)]
 
 
 _examples: dict[tuple[Any, int], np.ndarray] = {}

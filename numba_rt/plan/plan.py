@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from numba_rt.dtypes import dtype_name
+from numba_rt.graph import Fact, Node, Value
 from numba_rt.ops._lowering import Call, Guard, View
 from numba_rt.plan.memory import Block
 from numba_rt.plan.reuse import Buffer
+from numba_rt.printable import printable
+
+Shaped = tuple[tuple[int, ...], np.dtype[Any]]
+
+_BYTES_PER_CALL = 4096
+"""What a call and its arguments take in Python objects, roughly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,34 +34,72 @@ class Plan:
     """Kernel calls with their arguments placed; frozen once made, shared by all threads."""
 
     calls: list[Call]
+    spans: list[tuple[int, int]]
+    """First and last (excluded) call of each node; the unit of time of buffers and blocks."""
+    entries: list[Callable[..., None]]
+    """Machine code of each call."""
     places: dict[int, Place]
     """id of a view's source → place."""
-    outputs: list[tuple[tuple[int, ...], np.dtype[Any]]]
+    inputs: list[Shaped]
+    outputs: list[Shaped]
     arena_bytes: int
-    guards: list[Guard]
-    takeovers: dict[int, str] = field(default_factory=dict)
+    guards: list[tuple[Guard, Node]]
+    takeovers: dict[int, str]
     """id of a node → name of the value whose buffer its output took over."""
-    buffers: list[Buffer] = field(default_factory=list)
-    blocks: list[Block] = field(default_factory=list)
-    keep: list[Any] = field(default_factory=list)
+    facts: dict[int, Fact]
+    """id of a value → its dtype and shape."""
+    buffers: list[Buffer]
+    blocks: list[Block]
+    keep: list[Any]
     """Objects whose ids are used above."""
+
+    @cached_property
+    def threads(self) -> int:
+        """Threads its parallel calls use; 1 if there are none."""
+        return max((call.args[-1] for call in self.calls if call.parallel), default=1)
+
+    @cached_property
+    def nbytes(self) -> int:
+        """Memory the plan itself takes, without the arena and the model's constants."""
+        constants = {
+            id(a.source): a.source.nbytes
+            for call in self.calls
+            for a in call.args
+            if isinstance(a, View) and isinstance(a.source, np.ndarray)
+        }
+        shared = {id(v.constant) for v in self._constants()}
+        return _BYTES_PER_CALL * len(self.calls) + sum(n for i, n in constants.items() if i not in shared)
+
+    def _constants(self) -> list[Any]:
+        nodes = {id(c.node): c.node for c in self.calls if c.node is not None}
+        return [v for n in nodes.values() for v in n.inputs if v is not None and v.is_constant]
 
     def __str__(self) -> str:
         """One line per call: operator, kernel, shapes, where the result lies, what it took over."""
         rows = [self._row(call) for call in self.calls]
         widths = [max((len(r[i]) for r in rows), default=0) for i in range(4)]
-        lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=False)).rstrip() for r in rows]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
         lines.append(f"{len(self.calls)} calls, arena {self.arena_bytes:,} bytes")
         return "\n".join(lines)
 
     def _row(self, call: Call) -> list[str]:
         views = [a for a in call.args if isinstance(a, View)]
-        shapes = " ".join(f"{dtype_name(v.dtype)}{list(v.shape)}".replace(" ", "") for v in views[-3:])
-        name = call.node.describe() if call.node is not None else "copy"
-        kernel = call.kernel.name + ("" if call.parallel else " (serial)")
+        tasks = call.args[-1] if call.parallel else 1
+        kernel = call.kernel.name + (f" ×{tasks}" if tasks > 1 else "")
         where = self._where(views[-1]) if views else ""
+        if call.node is None:
+            return ["copy", kernel, "", where]
         taken = self.takeovers.get(id(call.node))
-        return [_printable(name), kernel, shapes, where + (f" ={_printable(taken)}" if taken else "")]
+        where += f" = {printable(taken)}" if taken else ""
+        return [printable(call.node.describe()), kernel, self._shapes(call.node), where]
+
+    def _shapes(self, node: Node) -> str:
+        reads = " ".join("-" if v is None else str(self._fact(v)).replace(" ", "") for v in node.inputs)
+        makes = " ".join(str(self._fact(v)).replace(" ", "") for v in node.outputs)
+        return f"{reads} → {makes}"
+
+    def _fact(self, value: Value) -> Fact:
+        return self.facts.get(id(value), value.fact)
 
     def _where(self, view: View) -> str:
         place = self.places.get(id(view.source))
@@ -61,7 +107,3 @@ class Plan:
             return "constant"
         return f"@{place.index + view.offset}" if place.kind == "arena" else f"{place.kind} {place.index}"
 
-
-def _printable(text: str) -> str:
-    """Names come from the model: keep control characters out of terminals."""
-    return "".join(c if c.isprintable() else "?" for c in text)

@@ -43,20 +43,18 @@ def assign_buffers(
     known: set[int],
 ) -> Reuse:
     """Buffers for the live nodes in execution order; `known` are the values that are constants
-    once shapes are bound. A segment's inputs and constants are never overwritten."""
+    once shapes are bound. A segment's inputs and constants are never overwritten.
+    """
     reuse = Reuse({}, [], set(), {})
     leaving: dict[int, int] = {}
     for index, value in enumerate(outputs):
         leaving.setdefault(id(value), index)
     last_use = _last_uses(nodes)
     for index, value in enumerate(inputs):
-        buffer = Buffer(0, -1, -1, [value], input=index)
-        reuse.buffer_of[id(value)] = buffer
+        reuse.buffer_of[id(value)] = Buffer(0, -1, -1, [value], input=index)
     for at, node in enumerate(nodes):
         for position, value in enumerate(node.outputs):
-            buffer = None
-            if position == 0:
-                buffer = _shared(node, at, reuse, leaving, facts, known, last_use)
+            buffer = _shared(node, at, reuse, leaving, facts, known) if position == 0 else None
             if buffer is None:
                 buffer = Buffer(facts[id(value)].nbytes, at, at)
                 reuse.buffers.append(buffer)
@@ -84,14 +82,14 @@ def _shared(
     leaving: dict[int, int],
     facts: dict[int, Fact],
     known: set[int],
-    last_use: dict[int, int],
 ) -> Buffer | None:
     """The buffer output 0 of a node lies in without a new one, if any."""
     out = node.outputs[0]
     if node.op.view:
         source = node.inputs[0]
         buffer = None if source is None or id(source) in known else reuse.buffer_of.get(id(source))
-        if buffer is not None and not (id(out) in leaving and (buffer.input is not None or buffer.output is not None)):
+        has_place = buffer is not None and (buffer.input is not None or buffer.output is not None)
+        if buffer is not None and not (id(out) in leaving and has_place):
             return buffer
         reuse.copied.add(id(node))
         return None
@@ -114,5 +112,11 @@ def _fits(source: Fact, out: Fact) -> bool:
 
 
 def _read_otherwise(node: Node, source: Value, buffer: Buffer, reuse: Reuse) -> bool:
-    """Whether the node reads the same memory through another value, with another shape."""
-    return any(v is not None and v is not source and reuse.buffer_of.get(id(v)) is buffer for v in node.inputs)
+    """Whether the node also reads the memory as an input that it may not overwrite: through
+    another value with another shape, or in a place that is not read element by element.
+    """
+    for position, value in enumerate(node.inputs):
+        reads = value is not None and reuse.buffer_of.get(id(value)) is buffer
+        if reads and (value is not source or position not in node.op.inplace):
+            return True
+    return False

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from numba_rt.dtypes import STRING
-from numba_rt.graph import Fact, Graph, Node, Sym, Value
+from numba_rt.graph import Graph, Node, Value
 
 
 @dataclass(eq=False)
@@ -75,7 +75,8 @@ def subgraphs(node: Node) -> list[tuple[str, Graph]]:
 
 def _order(graph: Graph) -> list[Node]:
     """Topological order in which each node comes as late as its first reader allows, except
-    that ties keep the model's order: short lifetimes without a search."""
+    that ties keep the model's order: short lifetimes without a search.
+    """
     return list(graph.nodes)
 
 
@@ -110,13 +111,13 @@ def _is_host(node: Node) -> bool:
 
 def _sources(node: Node, done: set[int]) -> set[int] | None:
     """Values known at the segment's start whose contents decide this node's shapes; None if
-    contents computed within the segment do. `done` holds what is known at the start."""
+    contents computed within the segment do. `done` holds what is known at the start.
+    """
     found: set[int] = set()
     for position in node.op.needs_value:
-        if position < len(node.inputs) and node.inputs[position] is not None:
-            value = node.inputs[position]
-            assert value is not None
-            traced = _trace(value, done)
+        decides = node.inputs[position] if position < len(node.inputs) else None
+        if decides is not None:
+            traced = _trace(decides, done)
             if traced is None:
                 return None
             found |= traced
@@ -146,17 +147,11 @@ def _trace(value: Value, done: set[int]) -> set[int] | None:
 
 def _connect(graph: Graph, steps: list[Segment | HostStep]) -> None:
     """Fill in what enters and leaves each segment, and which inputs are keyed by value."""
-    made_in: dict[int, int] = {}
-    for index, step in enumerate(steps):
-        for node in step.nodes if isinstance(step, Segment) else [step.node]:
-            for value in node.outputs:
-                made_in[id(value)] = index
+    placed = [(i, n) for i, s in enumerate(steps) for n in (s.nodes if isinstance(s, Segment) else [s.node])]
+    made_in = {id(v): index for index, node in placed for v in node.outputs}
     leaving = {id(v) for v in graph.outputs}
-    for index, step in enumerate(steps):
-        for node in step.nodes if isinstance(step, Segment) else [step.node]:
-            for value in node.inputs:
-                if value is not None and made_in.get(id(value), index) != index:
-                    leaving.add(id(value))
+    for index, node in placed:
+        leaving.update(id(v) for v in node.inputs if v is not None and made_in.get(id(v), index) != index)
     for index, step in enumerate(steps):
         if isinstance(step, Segment):
             _connect_segment(step, index, made_in, leaving)
@@ -175,8 +170,3 @@ def _connect_segment(segment: Segment, index: int, made_in: dict[int, int], leav
     segment.inputs = list(entering.values())
     segment.outputs = [v for n in segment.nodes for v in n.outputs if id(v) in leaving]
     segment.keyed = [v for v in segment.inputs if id(v) in keyed]
-
-
-def symbols_of(fact: Fact) -> list[str]:
-    """Names of the free sizes in a shape."""
-    return [str(d) for d in fact.shape or () if isinstance(d, Sym)]
