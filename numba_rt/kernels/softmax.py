@@ -81,7 +81,7 @@ def masked_softmax_rows(x, mask, g, scale, y, tasks):
     """y = softmax(scale * x + mask) over rows of n.   x, y: (rows * n,); y may be x.
 
     g: d1, d2, d3, n, strides of the mask along d0 to d3 and along n (1 or 0), where the rows are
-    d0 * d1 * d2 * d3. scale: of x's dtype.
+    d0 * d1 * d2 * d3; last whether rows that hold NaN become 0. scale: of x's dtype.
     """
     d1, d2, d3, n = g[0], g[1], g[2], g[3]
     rows = x.size // n
@@ -105,5 +105,9 @@ def masked_softmax_rows(x, mask, g, scale, y, tasks):
                 e = km.exp_neg(y[u(i)] - top)
                 y[u(i)] = e
                 total += e
+            if g[9] == 1 and total != total:
+                for i in range(start, start + n):
+                    y[u(i)] = 0
+                total = scale - scale + 1
             for i in range(start, start + n):
                 y[u(i)] /= total

@@ -63,9 +63,13 @@ class LogSoftmax(Exponentials):
 
 @op("MaskedSoftmax", domain=OWN)
 class MaskedSoftmax(Op):
-    """Softmax of scale * x + mask over the last axis; the mask is repeated over axes where it has size 1."""
+    """Softmax of scale * x + mask over the last axis; the mask is repeated over axes where it has size 1.
+
+    With `safe`, rows without a result (all of them masked by -inf) are 0 instead of NaN.
+    """
 
     scale: float = 1.0
+    safe: bool = False
 
     inplace = (0,)
 
@@ -82,7 +86,7 @@ class MaskedSoftmax(Op):
     def lower(self, low: Lowering, x: View, mask: View, y: View) -> None:
         if y.size == 0:
             return
-        geometry = low.const(mask_geometry(x.shape, mask.shape))
+        geometry = low.const(np.append(mask_geometry(x.shape, mask.shape), int(self.safe)))
         tasks, scale = low.tasks(x.size * COST), x.dtype.type(self.scale)
         low.call(
             kernels.masked_softmax_rows, low.flat(x), low.flat(mask), geometry, scale, low.flat(y), tasks

@@ -15,6 +15,7 @@ from numba_rt.optimize.fusions.activation import ACTIVATIONS
 from numba_rt.optimize.fusions.conv import CONV_WEIGHTS, CONVS, BatchNormToScale
 from numba_rt.optimize.fusions.matmul import MATMULS, PACKING
 from numba_rt.optimize.fusions.norm import NORMS
+from numba_rt.optimize.fusions.softmax import SOFTMAX
 from numba_rt.optimize.half import widen_halves
 from numba_rt.optimize.infer import infer_facts
 from numba_rt.optimize.layout import LAYOUT
@@ -32,6 +33,7 @@ PIPELINE: tuple[Callable[[Graph, Report], None], ...] = (
     RuleSet(*CONV_WEIGHTS),  # before BatchNormalization becomes arithmetic
     RuleSet(BatchNormToScale),
     RuleSet(*LAYOUT),  # before epilogues: a Transpose between would hide them
+    RuleSet(*SOFTMAX),  # before products: they would take the scale
     RuleSet(*MATMULS),
     RuleSet(*CONVS),
     fold_constants,  # what the rules made of weights
