@@ -49,7 +49,13 @@ CASES = [
     Case("Softmax", (integers(3),), raises="expected one of"),
     Case("LogSoftmax", (f32(),), raises="at least 1"),
     *(
-        Case("MaskedSoftmax", (f32(2, 3, 4, 5), f32(*shape, seed=1)), attributes, oracle=masked, domain="numba_rt")
+        Case(
+            "MaskedSoftmax",
+            (f32(2, 3, 4, 5), f32(*shape, seed=1)),
+            attributes,
+            oracle=masked,
+            domain="numba_rt",
+        )
         for shape, attributes in [
             ((5,), {"scale": 0.125}),
             ((2, 1, 1, 5), {"scale": 0.5}),
@@ -67,9 +73,15 @@ CASES = [
         domain="numba_rt",
     ),
     Case("MaskedSoftmax", (ODD, np.full((4, 1), -INF, np.float32)), oracle=masked, domain="numba_rt"),
-    Case("MaskedSoftmax", (f32(4, 3), np.full((4, 3), -1e30, np.float32)), oracle=masked, domain="numba_rt", atol=1e-5),
+    Case(
+        "MaskedSoftmax",
+        (f32(4, 3), np.full((4, 3), -1e30, np.float32)),
+        oracle=masked,
+        domain="numba_rt",
+        atol=1e-5,
+    ),
     Case("MaskedSoftmax", (f64(2, 3), f64(3)), oracle=masked, domain="numba_rt"),
     Case("MaskedSoftmax", (f32(2, 0), f32(1)), oracle=lambda x, m: x, domain="numba_rt"),
     Case("MaskedSoftmax", (f32(2, 3), f32(4)), raises="cannot be broadcast to x", domain="numba_rt"),
     Case("MaskedSoftmax", (f32(2, 3), f64(3)), raises="same dtype", domain="numba_rt"),
-]  # fmt: skip
+]
