@@ -71,13 +71,18 @@ def _open(base: Path) -> Store:
     except OSError as error:
         reason = error.strerror or str(error)
     temporary = Path(tempfile.mkdtemp(prefix="numba_rt-"))
-    atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+    atexit.register(_remove_temporary, temporary, os.getpid())
     warnings.warn(
         f"numba_rt: {directory} cannot keep compiled kernels ({reason}), so this process compiles what "
         "it does not find there. Set NUMBA_RT_CACHE_DIR to a directory of your own.",
         stacklevel=3,
     )
     return Store((directory, temporary) if _is_trusted(directory) else (temporary,), temporary)
+
+
+def _remove_temporary(directory: Path, owner: int) -> None:
+    if os.getpid() == owner:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _is_trusted(directory: Path) -> bool:

@@ -149,7 +149,8 @@ class _Line:
             self._width = max(self._width, len(text))
         elif not self._width and time.monotonic() > self._start + _SILENT_SECONDS:
             self._width = 1
-            self._write(f"numba_rt: compiling {total} kernels for this machine (once; cached afterwards)\n")
+            kernels = f"{total} kernels" if total > 1 else "1 kernel"
+            self._write(f"numba_rt: compiling {kernels} for this machine (once; cached afterwards)\n")
 
     def _write(self, text: str) -> None:
         with contextlib.suppress(OSError, ValueError, AttributeError):

@@ -110,18 +110,32 @@ def _is_parallel_loop(statement: ast.stmt) -> bool:
 
 def _check_before(before: list[ast.stmt], name: str) -> None:
     """Refuses statements before the loop that must not be repeated by each task."""
-    for statement in before:
-        for node in ast.walk(statement):
-            stores = isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store)
-            calls = isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
-            called = node.func if isinstance(node, ast.Call) else None
-            makes = isinstance(called, ast.Attribute) and called.attr in _ALLOCATIONS
-            if stores or calls or makes:
-                what = "stores into an array" if stores else "calls for effect" if calls else "makes an array"
-                raise KernelError(
-                    f"kernel {name}, line {statement.lineno} of its function: {what} before the prange loop; "
-                    "each task repeats what stands there, so it may only compute scalars"
-                )
+    for node in _repeated(before):
+        called = node.func if isinstance(node, ast.Call) else None
+        if isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store):
+            what = "stores into an array"
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            what = "calls for effect"
+        elif isinstance(called, ast.Attribute) and called.attr in _ALLOCATIONS:
+            what = "makes an array"
+        else:
+            continue
+        raise KernelError(
+            f"kernel {name}: line {node.lineno} {what} before the prange loop; each task repeats what "
+            "stands there, so it may only compute scalars"
+        )
+
+
+def _repeated(statements: list[ast.stmt]) -> Iterator[Any]:
+    """All nodes of statements, without branches that leave the function."""
+    for statement in statements:
+        if isinstance(statement, ast.If):
+            yield from ast.walk(statement.test)
+            for branch in (statement.body, statement.orelse):
+                if not (branch and isinstance(branch[-1], ast.Return | ast.Raise)):
+                    yield from _repeated(branch)
+        else:
+            yield from ast.walk(statement)
 
 
 def _check_after(loop: ast.For, after: list[ast.stmt], name: str) -> None:
