@@ -16,19 +16,19 @@ from numba_rt.jit import kernel, prange
 from numba_rt.kernels.activation import activate, activation_address
 from numba_rt.kernels.packing import NR
 from numba_rt.simd.isa import ISA
-from numba_rt.simd.tile import tile
+from numba_rt.simd.tile import MAX_K, tile
 
 __all__ = ["NO_ROWS", "NO_VECTOR", "epilogue", "gemm", "product"]
 
 MR = ISA.mr
 NV = ISA.nv
 
-KC = 384
+KC = MAX_K
 """Length of the sum that one pass over a block of C adds."""
-NC = 256 // NR
-"""Panels of B (of length KC) that stay in the second-level cache."""
+NC = 96 // NR
+"""Panels of B that stay in the second-level cache."""
 MC = 240 // MR
-"""Tiles of A that pass over such a block."""
+"""Bands of rows of A that pass over them."""
 
 NO_ROWS = np.zeros(1, np.int64)
 """The table of a plain matrix, whose rows are `lda` apart."""

@@ -1,0 +1,115 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from numba_rt.kernels.activation import ACTIVATIONS
+from numba_rt.kernels.conv import Window, convolution, depthwise, depthwise_sizes, pad_images
+from numba_rt.kernels.gemm import NO_VECTOR, epilogue, gemm
+from numba_rt.kernels.packing import NR, pack_conv
+from numba_rt.simd.tile import depthwise_addresses, tile_addresses
+
+rng = np.random.default_rng(11)
+NO_PADS = (0, 0, 0, 0)
+
+
+def floats(*shape):
+    return rng.standard_normal(shape, np.float32)
+
+
+def reference(x, w, window, groups=1):
+    """A convolution as a sum over taps, in float64."""
+    top, left, bottom, right = window.pads
+    x = np.pad(x.astype(np.float64), ((0, 0), (top, bottom), (left, right), (0, 0)))
+    h, width = window.out
+    y = np.zeros((len(x), h, width, len(w)))
+    own, k = len(w) // groups, w.shape[1]
+    for g, i, j in itertools.product(range(groups), *map(range, window.kernel)):
+        moved = x[:, i * window.dilations[0] :, j * window.dilations[1] :, g * k : (g + 1) * k]
+        taken = moved[:, :: window.strides[0], :: window.strides[1]][:, :h, :width]
+        y[..., g * own : (g + 1) * own] += taken @ w[g * own : (g + 1) * own, :, i, j].T
+    return y
+
+
+def run(x, w, window, groups=1, tasks=1, bias=None, residual=None, act=0, **factors):
+    plan = convolution(window, len(w), groups, bias is not None, residual is not None, act)
+    y = np.empty((window.batch, *window.out, len(w)), np.float32)
+    images = x.reshape(-1)
+    if plan.scratch:
+        images = np.full(plan.scratch, np.nan, np.float32)
+        pad_images.build(tasks > 1)(x.reshape(-1), plan.pad, images, tasks)
+    others = (NO_VECTOR if v is None else v.reshape(-1) for v in (bias, residual))
+    gemm.build(tasks > 1)(
+        images, pack_conv(w, groups).reshape(-1), *others, plan.table, tile_addresses(), plan.g,
+        epilogue(**factors), y.reshape(-1), tasks,
+    )  # fmt: skip
+    return y
+
+
+GRID = list(
+    itertools.product(
+        [1, 2], [3, 20], [5, NR + 3], [(1, 1), (3, 3), (2, 5)], [(1, 1), (2, 2)], [(1, 1), (2, 1)],
+        [NO_PADS, (1, 2, 0, 1)],
+    )
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("tasks", [1, 2])
+def test_grid(tasks):
+    for batch, c, oc, kernel, strides, dilations, pads in (
+        GRID if tasks == 1 else itertools.islice(GRID, 0, None, 5)
+    ):
+        window = Window(batch, (9, 8), c, kernel, strides, dilations, pads)
+        x, w, bias = floats(batch, 9, 8, c), floats(oc, c, *kernel), floats(oc)
+        residual = floats(batch, *window.out, oc)
+        y = run(x, w, window, 1, tasks, bias, residual, lo=0.0)
+        expected = np.maximum(reference(x, w, window) + bias + residual, 0)
+        np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("c", "oc", "groups"), [(8, 6, 2), (32, 2 * NR, 2), (12, 24, 12)])
+@pytest.mark.parametrize("tasks", [1, 2])
+def test_groups(c, oc, groups, tasks):
+    window = Window(2, (7, 6), c, (3, 3), pads=(1, 1, 1, 1))
+    x, w, bias = floats(2, 7, 6, c), floats(oc, c // groups, 3, 3), floats(oc)
+    y = run(x, w, window, groups, tasks, bias)
+    np.testing.assert_allclose(y, reference(x, w, window, groups) + bias, rtol=1e-4, atol=1e-4)
+
+
+def test_many_channels_split_the_sum():
+    window = Window(1, (5, 5), 200, (3, 3), pads=(1, 1, 1, 1))
+    x, w = floats(1, 5, 5, 200), floats(40, 200, 3, 3)
+    y = run(x, w, window)
+    np.testing.assert_allclose(y, reference(x, w, window), rtol=1e-4, atol=1e-3)
+
+
+def test_activation():
+    window = Window(1, (6, 6), 10, (3, 3))
+    x, w = floats(1, 6, 6, 10), floats(20, 10, 3, 3)
+    y = run(x, w, window, act=ACTIVATIONS["Sigmoid"])
+    np.testing.assert_allclose(y, 1 / (1 + np.exp(-reference(x, w, window))), rtol=1e-4, atol=1e-4)
+
+
+def run_depthwise(x, w, window, tasks, bias, residual=None, act=0, **factors):
+    y = np.empty((window.batch, *window.out, window.channels), np.float32)
+    weights = np.ascontiguousarray(w.reshape(window.channels, -1).T).reshape(-1)
+    sizes = depthwise_sizes(window, True, residual is not None, act)
+    depthwise.build(tasks > 1)(
+        x.reshape(-1), weights, bias, NO_VECTOR if residual is None else residual.reshape(-1),
+        window.table().reshape(-1), depthwise_addresses(), sizes, epilogue(**factors), y.reshape(-1), tasks,
+    )  # fmt: skip
+    return y
+
+
+@pytest.mark.parametrize("tasks", [1, 2])
+@pytest.mark.parametrize("c", [1, 3, NR, NR + 4, 3 * NR, 58])
+def test_depthwise(c, tasks):
+    for kernel, strides, pads in [((3, 3), (1, 1), (1, 1, 1, 1)), ((5, 2), (2, 2), (2, 0, 2, 1))]:
+        window = Window(2, (11, 9), c, kernel, strides, pads=pads)
+        x, w, bias = floats(2, 11, 9, c), floats(c, 1, *kernel), floats(c)
+        residual = floats(2, *window.out, c)
+        expected = reference(x, w, window, c) + bias
+        y = run_depthwise(x, w, window, tasks, bias, residual, lo=0.0, hi=6.0)
+        np.testing.assert_allclose(y, np.clip(expected + residual, 0, 6), rtol=1e-4, atol=1e-4)
+        y = run_depthwise(x, w, window, tasks, bias, act=ACTIVATIONS["HardSwish"])
+        np.testing.assert_allclose(y, expected * np.clip(expected / 6 + 0.5, 0, 1), rtol=1e-4, atol=1e-4)
