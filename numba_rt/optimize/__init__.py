@@ -14,7 +14,7 @@ from numba_rt.optimize.constants import fold_constants, merge_common, remove_dea
 from numba_rt.optimize.fusions.activation import ACTIVATIONS
 from numba_rt.optimize.fusions.conv import CONV_WEIGHTS, CONVS, BatchNormToScale
 from numba_rt.optimize.fusions.matmul import MATMULS, PACKING
-from numba_rt.optimize.fusions.norm import NORMS
+from numba_rt.optimize.fusions.norm import LAYER_NORM, RMS_NORM
 from numba_rt.optimize.fusions.softmax import SOFTMAX
 from numba_rt.optimize.half import widen_halves
 from numba_rt.optimize.infer import infer_facts
@@ -28,7 +28,8 @@ PIPELINE: tuple[Callable[[Graph, Report], None], ...] = (
     fold_constants,  # before rules: many ask whether an operand is constant
     merge_common,  # before rules: a pattern's variable is one value
     RuleSet(*SIMPLIFY),
-    RuleSet(*NORMS),  # before activations and products: they contain both
+    RuleSet(*LAYER_NORM),  # before activations and products: they contain both
+    RuleSet(*RMS_NORM),  # after LayerNorm, which contains it
     RuleSet(*ACTIVATIONS),
     RuleSet(*CONV_WEIGHTS),  # before BatchNormalization becomes arithmetic
     RuleSet(BatchNormToScale),

@@ -89,4 +89,5 @@ class AddLayerNorm(Rule):
         return op.FusedAddLayerNormalization(m.x, m.y, m.scale, m.bias, epsilon=m.norm.op.epsilon)
 
 
-NORMS = (LayerNorm, RMSNorm)
+LAYER_NORM = (LayerNorm,)
+RMS_NORM = (RMSNorm,)
