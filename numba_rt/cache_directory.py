@@ -102,6 +102,7 @@ def _remove_unused(base: Path, current: Path) -> None:
         if stamp.exists() and stamp.stat().st_mtime > now - 86400:
             return
         stamp.touch()
+        os.utime(current)
         for directory in base.glob("numba*-*-*"):
             if directory != current and directory.stat().st_mtime < now - _UNUSED_SECONDS:
                 shutil.rmtree(directory, ignore_errors=True)

@@ -152,9 +152,10 @@ class KernelCache(_Cache):
         name = self.file_name(sig)
         for directory in store().read:
             payload = _read_payload(directory / name)
-            if payload is not None:
+            result = None if payload is None else _Image(*pickle.loads(payload)).load(target_context)
+            if result is not None:
                 stats.loaded += 1
-                return _Image(*pickle.loads(payload)).load(target_context)
+                return result
         target_context.refresh()
         self._missed = time.perf_counter()
         return None
@@ -225,12 +226,14 @@ class _Image(NamedTuple):
             tuple(result.reload_init),
         )
 
-    def load(self, target_context: Any) -> CompileResult:
-        """The kernel, ready to be called."""
+    def load(self, target_context: Any) -> CompileResult | None:
+        """The kernel, ready to be called; nothing if the linker lacks a symbol, which would be fatal."""
         for initialize in self.initializers:
             initialize()
         if not _can_link(self.needed):
             target_context.refresh()
+            if not _can_link(self.needed):
+                return None
         codegen = target_context.codegen()
         library = codegen.create_library(self.name)
         library.enable_object_caching()
@@ -260,7 +263,7 @@ _linked: set[str] = set()
 
 
 def _can_link(names: tuple[str, ...]) -> bool:
-    """Whether the linker knows all these symbols; it ends the process if it does not."""
+    """Whether the linker knows all these symbols."""
     _add_runtime_symbols()
     _linked.update(name for name in names if name not in _linked and llvm.address_of_symbol(name))
     return _linked.issuperset(names)
