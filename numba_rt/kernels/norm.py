@@ -1,4 +1,4 @@
-"""Normalisations: rows to mean 0 and variance 1, channels by given statistics, neighbours by their squares."""
+"""Normalisations: rows to mean 0 and variance 1, channels by statistics, neighbours by their squares."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def variance(low: Lowering, x: View, axes: tuple[int, ...], centred: View) -> tu
 
 @op("BatchNormalization", since=15)
 class BatchNormalization(Op):
-    """(X - mean) / sqrt(var + epsilon) * scale + B for each channel, by given or by the batch's statistics."""
+    """(X - mean) / sqrt(var + epsilon) * scale + B per channel, by given statistics or the batch's."""
 
     epsilon: float = 1e-5
     momentum: float = 0.9
