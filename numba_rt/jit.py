@@ -3,7 +3,8 @@
 A kernel is a module-level function decorated with `@kernel`. It is compiled lazily, per signature,
 and cached on disk. Its arguments are taken to be different arrays, so that loops vectorise without
 checks; one that may get the same array twice, to work in place, reads each element before it
-writes it.
+writes it. Before its `prange` loop it may only compute scalars, because each task repeats that;
+what follows the loop runs once, when all tasks are done.
 """
 
 from __future__ import annotations

@@ -42,9 +42,11 @@ def shared(function: Callable[..., None], source: str) -> Callable[..., None]:
     """
     code = function.__code__
     definition = _definition(code, ast.parse(source))
-    if code.co_code not in _codes(compile(source, code.co_filename, "exec", dont_inherit=True)):
-        raise KernelError(f"kernel {function.__name__}: its source has changed since it was imported")
     definition.decorator_list = []
+    whole = compile(source, code.co_filename, "exec", dont_inherit=True)
+    # A notebook compiles the statements of a cell one by one, a module all at once; that can differ.
+    if code.co_code not in {_compiled(definition, code.co_filename).co_code, *_codes(whole)}:
+        raise KernelError(f"kernel {function.__name__}: its source has changed since it was imported")
     _split(definition, function.__name__)
     names = {**function.__globals__, "_numba_rt_task": _task, "_numba_rt_turns": _turns}
     made = FunctionType(_compiled(definition, code.co_filename), names, function.__name__)

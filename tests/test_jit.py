@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import io
+import linecache
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -142,6 +145,20 @@ def test_source_that_is_not_the_functions_is_refused() -> None:
     assert region.shared(f.function, text).__name__ == "f"
     with pytest.raises(KernelError, match="has changed since it was imported"):
         region.shared(f.function, text.replace("2.0", "2.0 + x[0]"))
+
+
+def test_a_kernel_of_a_notebook_has_a_region(cache: Path) -> None:
+    cell = HEAD + "@kernel\ndef f(x, tasks):\n    for t in prange(tasks):\n        x[t] = np.float64(np.pi)\n"
+    file = "/tmp/ipykernel_1/1.py"
+    linecache.cache[file] = (len(cell), None, cell.splitlines(keepends=True), file)
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for statement in ast.parse(cell).body:
+        exec(compile(ast.Module([statement], []), file, "exec"), names)
+    x = np.zeros(4)
+    names["f"](x, 4)
+    assert (x == np.pi).all()
+    assert "worker" in next(iter(names["f"].dispatcher.inspect_llvm().values()))
+    assert not list(cache.rglob("*.kernel"))
 
 
 # Preparing
