@@ -24,16 +24,19 @@ def run_op(
     over: int | None = None,
 ) -> list[Any]:
     """Outputs of one operator; `inputs` are arrays (None where absent). With `over`, output 0 is
-    written over that input, as a plan may do."""
+    written over that input, as a plan may do.
+    """
     if op.has("run"):
         return as_list(op.run(*inputs))  # type: ignore[attr-defined]
     facts = [None if x is None else Fact.of(x) for x in inputs]
-    on_host = any(isinstance(x, np.ndarray) and x.dtype == STRING for x in inputs) or not (op.has("lower") or op.view)
+    on_host = any(isinstance(x, np.ndarray) and x.dtype == STRING for x in inputs) or not (
+        op.has("lower") or op.view
+    )
     if on_host:
         if not op.has("evaluate"):
             raise UnsupportedOp(f"{where or op.op_type}: not implemented for strings")
-        results = as_list(op.evaluate(*inputs))  # type: ignore[attr-defined]
         dtypes = [f.dtype for f in infer(op, [_plain(f) for f in facts], n_outputs, where)]
+        results = as_list(op.evaluate(*inputs))  # type: ignore[attr-defined]
         return [np.asarray(r, d) for r, d in zip(results, dtypes, strict=False)]
     made = infer(op, facts, n_outputs, where)
     return _run_kernels(op, inputs, made[:n_outputs], where, threads, over)
@@ -56,7 +59,8 @@ def _run_kernels(
     low.node = None
     ins = [None if x is None else low.const(x if x.flags.writeable else x.copy()) for x in inputs]
     ins = [
-        None if view is None or x is None else low.view(view, x.shape) for view, x in zip(ins, inputs, strict=True)
+        None if view is None or x is None else low.view(view, x.shape)
+        for view, x in zip(ins, inputs, strict=True)
     ]
     arity = len(op.parameters())
     if not any(p.kind is p.VAR_POSITIONAL for p in op.parameters()):

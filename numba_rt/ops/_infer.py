@@ -13,32 +13,39 @@ from numba_rt.graph import Fact, Sym, Undecided
 from numba_rt.graph.fact import SMALL
 from numba_rt.ops._op import Op
 
+LARGEST = 1 << 40
+"""Bytes no value of a sound model needs; more is refused before anything is allocated."""
+
 
 def infer(op: Op, facts: Sequence[Fact | None], n_outputs: int, where: str = "") -> tuple[Fact, ...]:
     """Facts of the outputs of one node. `where` names the node in errors."""
     try:
         out = _infer_facts(op, facts, n_outputs)
+        if len(out) < n_outputs:
+            raise ShapeError(f"has {n_outputs} outputs, expected at most {len(out)}")
+        return _follow_values(op, facts, out)
     except NumbaRtError as error:
         raise _located(error, op, facts, where) from error
     except Undecided:
         dtypes = op.out_dtypes(*facts)
-        out = tuple(Fact(dtypes[min(i, len(dtypes) - 1)], None) for i in range(n_outputs))
-    if len(out) < n_outputs:
-        raise ShapeError(f"{where or op.op_type}: has {n_outputs} outputs, expected at most {len(out)}")
-    return _follow_values(op, facts, out)
+        return tuple(Fact(dtypes[min(i, len(dtypes) - 1)], None) for i in range(n_outputs))
 
 
 def _infer_facts(op: Op, facts: Sequence[Fact | None], n_outputs: int) -> tuple[Fact, ...]:
-    if any(f is not None and f.shape is None and f.kind == "tensor" for f in facts):
+    if not op.any_rank and any(f is not None and f.shape is None and f.kind == "tensor" for f in facts):
         raise Undecided("an input's rank is not known")
     out = op.infer(*facts)
-    return out if isinstance(out, tuple) else (out,)
+    out = out if isinstance(out, tuple) else (out,)
+    for fact in out:
+        if fact.is_static and fact.nbytes > LARGEST:
+            raise ShapeError(f"the result {fact} is larger than memory")
+    return out
 
 
 def _follow_values(op: Op, facts: Sequence[Fact | None], out: tuple[Fact, ...]) -> tuple[Fact, ...]:
     if not op.has("evaluate") or not op.deterministic or all(f.value is not None for f in out):
         return out
-    values = []
+    values: list[np.ndarray | None] = []
     for fact in facts:
         if fact is None:
             values.append(None)
@@ -53,7 +60,9 @@ def _follow_values(op: Op, facts: Sequence[Fact | None], out: tuple[Fact, ...]) 
     except (Undecided, TypeError, ValueError, ZeroDivisionError):
         return out
     results = results if isinstance(results, tuple) else (results,)
-    return tuple(f if r is None else f.with_value(as_dtype(r, f.dtype)) for f, r in zip(out, results, strict=False))
+    return tuple(
+        f if r is None else f.with_value(as_dtype(r, f.dtype)) for f, r in zip(out, results, strict=False)
+    )
 
 
 def as_dtype(value: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
