@@ -32,7 +32,8 @@ def copy_strided(
     low: Lowering, x: View, y: View, axes: Sequence[Axis], x0: int = 0, y0: int = 0, turned: bool = False
 ) -> None:
     """Copy the elements of x that the axes walk over to y; `turned` says that the axis along
-    which y is contiguous is not the one along which x is, whatever the sizes."""
+    which y is contiguous is not the one along which x is, whatever the sizes.
+    """
     words = words_of(x.dtype)
     if words > 1:
         axes = [*((n, sx * words, sy * words) for n, sx, sy in axes), (words, 1, 1)]
@@ -81,7 +82,9 @@ def merge_axes(axes: Sequence[Axis]) -> list[Axis]:
     return merged or [(1, 1, 1)]
 
 
-def _transpose(low: Lowering, x: View, y: View, axes: list[Axis], across: Axis | None, x0: int, y0: int) -> None:
+def _transpose(
+    low: Lowering, x: View, y: View, axes: list[Axis], across: Axis | None, x0: int, y0: int
+) -> None:
     """The axis along which x is contiguous, then the one along which y is, are walked as tiles."""
     inner = axes[-1] if axes[-1][2] == 1 else (1, 0, 1)
     if across is None:
@@ -102,7 +105,8 @@ def _long_runs_last(axes: list[Axis]) -> list[Axis]:
 
 def _shared_rows(axes: list[Axis], tasks: int) -> tuple[list[Axis], int]:
     """At least two axes, the last one split where there are too few runs to share, and how many
-    elements the last two cover."""
+    elements the last two cover.
+    """
     n, sx, sy = axes[-1]
     rows = prod(a[0] for a in axes[:-1])
     if len(axes) > 1 and (tasks == 1 or rows >= 4 * tasks):

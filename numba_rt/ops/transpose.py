@@ -14,7 +14,9 @@ from numba_rt.ops._op import Op, op
 from numba_rt.ops._strided import copy_strided, strides_of
 
 
-def permute(low: Lowering, x: View, y: View, shape: Sequence[int], perm: Sequence[int], turned: bool = False) -> None:
+def permute(
+    low: Lowering, x: View, y: View, shape: Sequence[int], perm: Sequence[int], turned: bool = False
+) -> None:
     """y = x under `shape` with its axes in the order `perm`."""
     from_x, made = strides_of(shape), [shape[p] for p in perm]
     from_y = strides_of(made)
