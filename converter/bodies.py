@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from converter.raw import RawNode
 from numba_rt.dtypes import BOOL, INT64
 from numba_rt.errors import LoadError
-from numba_rt.graph import Fact, Sym
-
-Fresh = Callable[[str], Sym]
+from numba_rt.graph import Fact, fresh_dim
 
 
-def body_facts(node: RawNode, facts: Sequence[Fact | None], fresh: Fresh) -> list[Fact]:
+def body_facts(node: RawNode, facts: Sequence[Fact | None]) -> list[Fact]:
     """Facts of the formal inputs of a node's subgraphs."""
     given = [f for f in facts if f is not None]
     if node.op_type == "Loop":
         carried = [f for f in facts[2:] if f is not None]
-        return [Fact(INT64, ()), Fact(BOOL, ()), *(_any_sizes(f, fresh) for f in carried)]
+        return [Fact(INT64, ()), Fact(BOOL, ()), *(_any_sizes(f) for f in carried)]
     if node.op_type == "Scan":
         return _scan_facts(node, given)
     if node.op_type == "SequenceMap":
-        return [Fact(f.dtype, _any_sizes(f, fresh).shape) for f in given]
+        return [Fact(f.dtype, _any_sizes(f).shape) for f in given]
     return []
 
 
@@ -41,9 +39,9 @@ def loosened(formals: list[Fact], outputs: Sequence[Fact]) -> list[Fact] | None:
     return out if changed else None
 
 
-def _any_sizes(fact: Fact, fresh: Fresh) -> Fact:
+def _any_sizes(fact: Fact) -> Fact:
     """The fact with every size free, since it may change from one iteration to the next."""
-    shape = None if fact.shape is None else tuple(fresh("loop") for _ in fact.shape)
+    shape = None if fact.shape is None else tuple(fresh_dim("loop") for _ in fact.shape)
     return Fact(fact.dtype, shape, None, fact.kind)
 
 

@@ -42,7 +42,6 @@ class Converter:
         self.read_opsets = read_opsets
         self.unsupported: dict[str, list[str]] = {}
         self._nodes = 0
-        self._symbols = 0
 
     # -- graphs -----------------------------------------------------------------------------
 
@@ -93,7 +92,7 @@ class Converter:
             if formals is not None:
                 scope.values[declared.name] = scope.graph.input(declared.name, formals[i])
             elif declared.name not in scope.values:
-                fact = to_fact(declared.type, f"input {declared.name!r}", lambda _: self.symbol("unknown"))
+                fact = to_fact(declared.type, f"input {declared.name!r}")
                 scope.values[declared.name] = scope.graph.input(declared.name, fact)
 
     def _add_outputs(self, scope: Scope, proto: onnx.GraphProto, where: str) -> None:
@@ -113,7 +112,7 @@ class Converter:
                 value = self._identity(graph, value)
             value.name = declared.name
         if value.producer is not None and declared.HasField("type"):
-            told = to_fact(declared.type, f"output {declared.name!r}", lambda _: self.symbol("unknown"))
+            told = to_fact(declared.type, f"output {declared.name!r}")
             value.fact = _merged(value.fact, told)
         return value
 
@@ -123,11 +122,6 @@ class Converter:
         node = graph.node(cls(), [value])
         node.outputs[0].fact = value.fact.without_value()
         return node.outputs[0]
-
-    def symbol(self, hint: str) -> Sym:
-        """A size nothing is known of."""
-        self._symbols += 1
-        return Sym(f"?{hint}{self._symbols}")
 
     # -- nodes ------------------------------------------------------------------------------
 
@@ -229,7 +223,7 @@ class Converter:
         protos = {k: v for k, v in node.attributes.items() if isinstance(v, onnx.GraphProto)}
         if not protos:
             return node.attributes, []
-        formals = body_facts(node, [None if v is None else v.fact for v in inputs], self.symbol)
+        formals = body_facts(node, [None if v is None else v.fact for v in inputs])
         bodies = {k: self._body(p, scope, formals) for k, p in protos.items()}
         if node.op_type == "Loop":
             for key, body in bodies.items():
@@ -339,4 +333,4 @@ def _merged(inferred: Fact, declared: Fact) -> Fact:
 
 
 def _unnamed(dim: Any) -> bool:
-    return isinstance(dim, Sym) and str(dim).startswith("?")
+    return isinstance(dim, Sym) and "#" in str(dim)

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import onnx
 
 from numba_rt.dtypes import NUMPY_TO_ONNX, from_onnx
 from numba_rt.errors import LoadError
-from numba_rt.graph import Dim, Fact, Sym
+from numba_rt.graph import Dim, Fact, Sym, fresh_dim
 
 UNKNOWN = Fact(np.dtype(np.float32), None)
 """The fact of a value of which nothing is declared."""
 
 
-def to_fact(declared: onnx.TypeProto, where: str, fresh: Callable[[int], Dim] | None = None) -> Fact:
-    """What a declaration says; `fresh` names the size of an axis that has neither size nor name."""
+def to_fact(declared: onnx.TypeProto, where: str) -> Fact:
+    """What a declaration says; a size that has neither number nor name equals no other."""
     kind = declared.WhichOneof("value")
     if kind == "optional_type":
-        inner = to_fact(declared.optional_type.elem_type, where, fresh)
-        return Fact(inner.dtype, inner.shape, None, "optional")
+        inner = to_fact(declared.optional_type.elem_type, where)
+        kind = "optional sequence" if inner.kind == "sequence" else "optional"
+        return Fact(inner.dtype, inner.shape, None, kind)
     if kind == "sequence_type":
-        inner = to_fact(declared.sequence_type.elem_type, where, fresh)
+        inner = to_fact(declared.sequence_type.elem_type, where)
         return Fact(inner.dtype, inner.shape, None, "sequence")
     if kind == "map_type":
-        inner = to_fact(declared.map_type.value_type, where, fresh)
+        inner = to_fact(declared.map_type.value_type, where)
         return Fact(inner.dtype, None, None, "map")
     if kind == "sparse_tensor_type":
         raise LoadError(f"{where} is a sparse tensor: only stored values may be sparse")
@@ -37,18 +36,13 @@ def to_fact(declared: onnx.TypeProto, where: str, fresh: Callable[[int], Dim] | 
     if not declared.tensor_type.HasField("shape"):
         return Fact(dtype, None)
     dims = declared.tensor_type.shape.dim
-    return Fact(dtype, tuple(_dim(d, i, where, fresh) for i, d in enumerate(dims)))
+    return Fact(dtype, tuple(_dim(d) for d in dims))
 
 
-def _dim(
-    dim: onnx.TensorShapeProto.Dimension, axis: int, where: str, fresh: Callable[[int], Dim] | None
-) -> Dim:
-    if dim.HasField("dim_value"):
-        if dim.dim_value >= 0:
-            return int(dim.dim_value)
-    elif dim.dim_param:
-        return Sym(dim.dim_param)
-    return fresh(axis) if fresh is not None else Sym(f"?{where}.{axis}")
+def _dim(dim: onnx.TensorShapeProto.Dimension) -> Dim:
+    if dim.HasField("dim_value") and dim.dim_value >= 0:
+        return int(dim.dim_value)
+    return Sym(dim.dim_param) if dim.dim_param else fresh_dim("unknown")
 
 
 def to_type(fact: Fact) -> onnx.TypeProto:
@@ -56,8 +50,9 @@ def to_type(fact: Fact) -> onnx.TypeProto:
     out = onnx.TypeProto()
     if fact.kind == "sequence":
         out.sequence_type.elem_type.CopyFrom(to_type(Fact(fact.dtype, fact.shape)))
-    elif fact.kind == "optional":
-        out.optional_type.elem_type.CopyFrom(to_type(Fact(fact.dtype, fact.shape)))
+    elif fact.kind.startswith("optional"):
+        inner = Fact(fact.dtype, fact.shape, None, "tensor" if fact.kind == "optional" else "sequence")
+        out.optional_type.elem_type.CopyFrom(to_type(inner))
     else:
         out.tensor_type.elem_type = NUMPY_TO_ONNX[fact.dtype]
         if fact.shape is not None:

@@ -86,7 +86,7 @@ def _constant(node: RawNode, scope: Scope) -> None:
     if len(given) != 1:
         raise LoadError(f"{node.where}: expected exactly one value, found {[k for k, _ in given] or 'none'}")
     name, value = given[0]
-    dtypes = {"int": INT64, "float": FLOAT32, "string": STRING}
+    dtypes: dict[str, np.dtype[Any]] = {"int": INT64, "float": FLOAT32, "string": STRING}
     kind = name.removeprefix("value_").removesuffix("s")
     if kind in dtypes:
         value = np.array(value, dtypes[kind])

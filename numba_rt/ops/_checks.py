@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numba_rt.dtypes import dtype_name
+from numba_rt.dtypes import FLOAT32, HALVES, dtype_name
 from numba_rt.errors import ShapeError
 from numba_rt.graph import Dim, Fact, Sym, Undecided, dim_max
 
@@ -36,8 +36,9 @@ def check_rank(fact: Fact, name: str, at_least: int = 0, exactly: int | None = N
 
 
 def check_dtype(fact: Fact, name: str, allowed: Collection[np.dtype[Any]]) -> None:
-    """Refuse a value whose dtype the operator does not take."""
-    if fact.dtype not in allowed:
+    """Refuse a value whose dtype the operator does not take; 16-bit floats will become float32."""
+    widened = FLOAT32 if fact.dtype in HALVES else fact.dtype
+    if fact.dtype not in allowed and widened not in allowed:
         names = ", ".join(sorted(dtype_name(d) for d in allowed))
         raise ShapeError(f"{name} = {fact}: expected one of {names}")
 

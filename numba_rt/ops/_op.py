@@ -2,7 +2,8 @@
 
 An operator is one class: annotated names are its ONNX attributes, plain class names are
 capabilities the optimiser and planner read, parameters of `infer` are its ONNX inputs, and
-exactly one of `lower` (kernel calls) and `run` (on the host) says how it is computed.
+exactly one of `lower` (kernel calls), `run` (on the host) and `control` (on the host, with the
+programs of its subgraphs) says how it is computed.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class Op:
     """Inputs whose values, not only shapes, `infer` must know when shapes are bound."""
     data_dependent: ClassVar[bool] = False
     """The output's shape depends on what is in the inputs: runs on the host between segments."""
+    any_rank: ClassVar[bool] = False
+    """`infer` also takes facts whose shape is not known at all."""
     half: ClassVar[bool] = True
     """16-bit floats are converted to float32 around the operator; False if it moves them as they are."""
 
@@ -119,9 +122,9 @@ def op(op_type: str, since: int = 1, domain: str = ONNX) -> Callable[[T], T]:
         key = (domain, op_type)
         if key in REGISTRY:
             raise TypeError(f"{op_type} is registered twice: {REGISTRY[key]} and {cls}")
-        computed = sum((cls.has("lower"), cls.has("run"), cls.view))
+        computed = sum((cls.has("lower"), cls.has("run"), cls.has("control"), cls.view))
         if computed > 1 or (computed == 0 and not cls.has("evaluate")):
-            raise TypeError(f"{cls.__name__} must have exactly one of lower, run, view = True")
+            raise TypeError(f"{cls.__name__} must have exactly one of lower, run, control, view = True")
         if not cls.__doc__:
             raise TypeError(f"{cls.__name__} has no docstring")
         REGISTRY[key] = cls
