@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from numba_rt.errors import ShapeError
-from numba_rt.graph import Dim, Fact, Sym
+from numba_rt.graph import Dim, Fact, Sym, Undecided
 from numba_rt.ops._checks import check_axes, check_axis, known_ints
 from numba_rt.ops._op import Op, op
 
@@ -41,12 +43,16 @@ class Reshape(Op):
         for i, dim in enumerate(target):
             if not isinstance(dim, Sym) and dim == 0 and not self.allowzero:
                 if i >= data.rank:
-                    raise ShapeError(f"shape = {target} copies dimension {i} of data = {data}, which has none")
+                    raise ShapeError(
+                        f"shape = {target} copies dimension {i} of data = {data}, which has none"
+                    )
                 dim = data.shape[i]
             out.append(dim)
         free = [i for i, d in enumerate(out) if not isinstance(d, Sym) and d == -1]
         if len(free) > 1 or any(not isinstance(d, Sym) and d < -1 for d in out):
-            raise ShapeError(f"shape = {target} is not a shape: expected at most one -1 and no other negative size")
+            raise ShapeError(
+                f"shape = {target} is not a shape: expected at most one -1 and no other negative size"
+            )
         if free:
             rest: Dim = 1
             for i, dim in enumerate(out):
@@ -102,7 +108,7 @@ class Flatten(Op):
 
     def evaluate(self, input: np.ndarray) -> np.ndarray:
         axis = self.axis if self.axis >= 0 else self.axis + input.ndim
-        return input.reshape(int(np.prod(input.shape[:axis], dtype=np.int64)), -1)
+        return input.reshape(prod(input.shape[:axis]), prod(input.shape[axis:]))
 
 
 @op("Squeeze", since=25)
@@ -116,13 +122,17 @@ class Squeeze(Op):
     def infer(self, data: Fact, axes: Fact | None = None) -> Fact:
         assert data.shape is not None
         if axes is None:
-            gone = tuple(i for i, d in enumerate(data.shape) if not isinstance(d, Sym) and d == 1)
+            if not data.is_static:
+                raise Undecided("which sizes are 1 is not known before the model runs")
+            gone = tuple(i for i, d in enumerate(data.shape) if d == 1)
         else:
             gone = check_axes([int(a) for a in known_ints(axes, "axes")], data.rank)
         for axis in gone:
             dim = data.shape[axis]
             if not isinstance(dim, Sym) and dim != 1:
-                raise ShapeError(f"axis {axis} of data = {data} has size {dim}: only axes of size 1 can be squeezed")
+                raise ShapeError(
+                    f"axis {axis} of data = {data} has size {dim}: only axes of size 1 can be squeezed"
+                )
         return Fact(data.dtype, tuple(d for i, d in enumerate(data.shape) if i not in gone))
 
     def evaluate(self, data: np.ndarray, axes: np.ndarray | None = None) -> np.ndarray:
