@@ -17,7 +17,7 @@ from numba_rt.kernels.activation import activate, activation_address
 from numba_rt.kernels.gemm import NO_ROWS, product
 from numba_rt.kernels.packing import NR, packed_size
 from numba_rt.simd.isa import ISA
-from numba_rt.simd.tile import tile
+from numba_rt.simd.tile import MAX_CHANNELS, tile
 
 __all__ = ["Convolution", "Window", "convolution", "depthwise", "depthwise_sizes", "pad_images"]
 
@@ -171,6 +171,7 @@ def depthwise(x, w, bias, residual, table, tiles, g, f, y, tasks):
     pixels, c, taps, size, act = g[1], g[2], g[3], g[4], g[7]
     has_bias, has_residual = g[5] != 0, g[6] != 0
     bands = (pixels + MR - 1) // MR
+    chunks = (c + MAX_CHANNELS - 1) // MAX_CHANNELS if c >= NR else 0
     total = g[0] * bands
     for t in prange(tasks):
         for item in range(t * total // tasks, (t + 1) * total // tasks):
@@ -178,10 +179,11 @@ def depthwise(x, w, bias, residual, table, tiles, g, f, y, tasks):
             m0 = band * pixels // bands
             height = (band + 1) * pixels // bands - m0
             x0, y0 = image * size * c, (image * pixels + m0) * c
-            for block in range((c + NR - 1) // NR if c >= NR else 0):
-                at = min(block * NR, c - NR)
+            for chunk in range(chunks):
+                at = chunk * c // chunks
                 tile(
-                    x, x0 + at, 0, table, m0, 1, pixels, taps, -1, w, at, c, y, y0 + at, c, NR,
+                    x, x0 + at, 0, table, m0, 1, pixels, taps, -1, w, at, c, 0,
+                    y, y0 + at, c, (chunk + 1) * c // chunks - at,
                     bias, at if has_bias else -1, residual, y0 + at if has_residual else -1, 0,
                     f[0], f[1], f[2], height, tiles,
                 )  # fmt: skip

@@ -125,21 +125,16 @@ def gemm(a, b, bias, residual, table, tiles, g, f, c, tasks):
                         for i in range(i0, min(i0 + MC, band_stop)):
                             m0 = i * m // bands
                             height = (i + 1) * m // bands - m0
-                            for p in range(p0, min(p0 + NC, panel_stop)):
-                                n0 = p * NR
-                                c_at = c0 + m0 * ldc + n0
-                                tile(
-                                    a, a0 + m0 * lda + k0, lda,
-                                    table, tap0 * tap_step + m0 * row_step, row_step, tap_step,
-                                    own_taps, own_k,
-                                    b, b0 + ((p * taps + tap0) * k + k0) * NR, k * NR,
-                                    c, c_at, ldc, min(NR, n - n0),
-                                    bias, bias0 + n0 if first and has_bias else -1,
-                                    residual, c_at if first and has_residual else -1, 0 if first else 1,
-                                    alpha, lo if last else -inf, hi if last else inf, height, tiles,
-                                )  # fmt: skip
+                            n0, at = p0 * NR, c0 + m0 * ldc + p0 * NR
+                            cols = min((p0 + NC) * NR, panel_stop * NR, n) - n0
+                            tile(
+                                a, a0 + m0 * lda + k0, lda,
+                                table, tap0 * tap_step + m0 * row_step, row_step, tap_step, own_taps, own_k,
+                                b, b0 + ((p0 * taps + tap0) * k + k0) * NR, k * NR, taps * k * NR,
+                                c, at, ldc, cols,
+                                bias, bias0 + n0 if first and has_bias else -1,
+                                residual, at if first and has_residual else -1, 0 if first else 1,
+                                alpha, lo if last else -inf, hi if last else inf, height, tiles,
+                            )  # fmt: skip
                             if last and act != 0:
-                                n0 = p0 * NR
-                                cols = min((p0 + NC) * NR, panel_stop * NR, n) - n0
-                                at = c0 + m0 * ldc + n0
                                 activate(act_address, c, at, height, cols, ldc, act, f[3], f[4])

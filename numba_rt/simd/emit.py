@@ -11,10 +11,22 @@ from numba.core import cgutils
 
 from numba_rt.simd.isa import Isa
 
-__all__ = ["F32", "I64", "MAX_K", "TILE_TYPE", "DepthwiseEmitter", "TileEmitter", "Vectors", "loop"]
+__all__ = [
+    "F32",
+    "I64",
+    "MAX_CHANNELS",
+    "MAX_K",
+    "TILE_TYPE",
+    "DepthwiseEmitter",
+    "TileEmitter",
+    "Vectors",
+    "loop",
+]
 
 MAX_K = 1024
-"""Longest `k` of one call: the length of the row of zeros."""
+"""Longest `k` of one call."""
+MAX_CHANNELS = 4096
+"""Most channels of one call of a depthwise tile: the length of the row of zeros."""
 
 UNROLL = 4
 """Steps of k per turn of the inner loop."""
@@ -26,8 +38,10 @@ INTS = I64.as_pointer()
 
 _OUTPUT = [FLOATS, I64, I64, FLOATS, FLOATS, F32, F32, F32]
 """c, ldc, cols, bias or null, d or null, alpha, lo, hi."""
-TILE_TYPE = ir.FunctionType(ir.VoidType(), [FLOATS, I64, INTS, I64, I64, I64, I64, FLOATS, I64, *_OUTPUT])
-"""a, lda, table, row_step, tap_step, taps, k, b, tap_size, then the output."""
+TILE_TYPE = ir.FunctionType(
+    ir.VoidType(), [FLOATS, I64, INTS, I64, I64, I64, I64, FLOATS, I64, I64, *_OUTPUT]
+)
+"""a, lda, table, row_step, tap_step, taps, k, b, tap_size, panel_size, then the output."""
 FINISH_TYPE = ir.FunctionType(ir.VoidType(), [FLOATS, I64, *_OUTPUT])
 
 Values = list[ir.Value]
@@ -111,7 +125,7 @@ class TileEmitter(Vectors):
 
     def zeros(self) -> ir.Value:
         """A row of zeros."""
-        kind = ir.ArrayType(F32, MAX_K)
+        kind = ir.ArrayType(F32, MAX_CHANNELS)
         known = self.module.globals.get("numba_rt_zeros")
         if known is None:
             known = ir.GlobalVariable(self.module, kind, "numba_rt_zeros")
@@ -124,96 +138,105 @@ class TileEmitter(Vectors):
         return self.function(f"numba_rt_tile_{height}", TILE_TYPE, self._emit_tile, height)
 
     def _emit_tile(self, function: ir.Function, b: ir.IRBuilder, height: int) -> None:
-        a, lda, table, row_step, tap_step, taps, k, panel, tap_size, *out = function.args
-        nv = self.isa.nv
+        *rows, k, weights, tap_size, panel_size, c, ldc, cols, bias, d, alpha, lo, hi = function.args
+        nv, taps = self.isa.nv, rows[-1]
         sets = _accumulator_sets(height * nv)
-        rows_of = self._rows(b, height, a, lda, table, row_step, tap_step)
+        pointers = self._row_pointers(b, height, *rows)
 
-        def tap(b: ir.IRBuilder, t: ir.Value, acc: Values) -> Values:
-            pointers = rows_of(b, t)
-            weights = b.gep(panel, [b.mul(t, tap_size)])
+        def panel_of(b: ir.IRBuilder, at: ir.Value, carried: Values) -> Values:
+            (panel,) = carried
 
-            def step(b: ir.IRBuilder, i: ir.Value, acc: Values, part: int) -> Values:
-                at = b.gep(weights, [b.mul(i, I64(self.isa.nr))])
-                columns = [self.load(b, b.gep(at, [I64(v * self.isa.lanes)])) for v in range(nv)]
-                acc = list(acc)
-                for r in range(height):
-                    x = self.splat(b, b.load(b.gep(pointers[r], [i])))
-                    for v in range(nv):
-                        n = (part * height + r) * nv + v
-                        acc[n] = self.multiply_add(b, x, columns[v], acc[n])
-                return acc
+            def tap(b: ir.IRBuilder, t: ir.Value, acc: Values) -> Values:
+                sources = [
+                    b.load(b.gep(pointers, [b.add(b.mul(t, I64(height)), I64(r))])) for r in range(height)
+                ]
+                start = b.gep(panel, [b.mul(t, tap_size)])
 
-            def steps(b: ir.IRBuilder, i: ir.Value, acc: Values) -> Values:
-                for s in range(UNROLL):
-                    acc = step(b, b.add(i, I64(s)), acc, s % sets)
-                return acc
+                def step(b: ir.IRBuilder, i: ir.Value, acc: Values, part: int) -> Values:
+                    first = b.gep(start, [b.mul(i, I64(self.isa.nr))])
+                    columns = [self.load(b, b.gep(first, [I64(v * self.isa.lanes)])) for v in range(nv)]
+                    acc = list(acc)
+                    for r in range(height):
+                        x = self.splat(b, b.load(b.gep(sources[r], [i])))
+                        for v in range(nv):
+                            n = (part * height + r) * nv + v
+                            acc[n] = self.multiply_add(b, x, columns[v], acc[n])
+                    return acc
 
-            whole = b.and_(k, I64(-UNROLL))
-            acc = loop(b, I64(0), whole, UNROLL, acc, steps)
-            return loop(b, whole, k, 1, acc, lambda b, i, acc: step(b, i, acc, 0))
+                def steps(b: ir.IRBuilder, i: ir.Value, acc: Values) -> Values:
+                    for s in range(UNROLL):
+                        acc = step(b, b.add(i, I64(s)), acc, s % sets)
+                    return acc
 
-        zero = ir.Constant(self.vector, None)
-        acc = loop(b, I64(0), taps, 1, [zero] * (height * nv * sets), tap)
-        while len(acc) > height * nv:
-            acc = [b.fadd(acc[i], acc[i + len(acc) // 2]) for i in range(len(acc) // 2)]
-        self._emit_output(b, acc, height, *out)
+                whole = b.and_(k, I64(-UNROLL))
+                acc = loop(b, I64(0), whole, UNROLL, acc, steps)
+                return loop(b, whole, k, 1, acc, lambda b, i, acc: step(b, i, acc, 0))
 
-    def _rows(
-        self, b: ir.IRBuilder, height: int, a: ir.Value, lda: ir.Value, table: ir.Value, row_step: ir.Value,
-        tap_step: ir.Value,
-    ) -> Callable[[ir.IRBuilder, ir.Value], Values]:  # fmt: skip
-        """A function that emits the addresses of the rows of a tap."""
-        offsets = [b.mul(row_step, I64(r)) for r in range(height)]
+            acc = loop(b, I64(0), taps, 1, [ir.Constant(self.vector, None)] * (height * nv * sets), tap)
+            while len(acc) > height * nv:
+                acc = [b.fadd(acc[i], acc[i + len(acc) // 2]) for i in range(len(acc) // 2)]
+            self._emit_output(b, acc, height, at, c, ldc, cols, bias, d, alpha, lo, hi)
+            return [b.gep(panel, [panel_size])]
+
+        loop(b, I64(0), cols, self.isa.nr, [weights], panel_of)
+        b.ret_void()
+
+    def _row_pointers(self, b: ir.IRBuilder, height: int, *rows: ir.Value) -> ir.Value:
+        """The addresses of all rows by tap, on the stack: they serve every panel."""
+        a, lda, table, row_step, tap_step, taps = rows
+        pointers = b.alloca(FLOATS, b.mul(taps, I64(height)))
         starts = [b.gep(a, [b.mul(lda, I64(r))]) for r in range(height)]
         zeros = self.zeros()
 
-        def rows_of(b: ir.IRBuilder, t: ir.Value) -> Values:
-            entries = b.gep(table, [b.mul(t, tap_step)])
-            pointers = []
-            for start, at in zip(starts, offsets, strict=True):
-                offset = b.load(b.gep(entries, [at]))
+        def tap(b: ir.IRBuilder, t: ir.Value, _: Values) -> Values:
+            entries, targets = b.gep(table, [b.mul(t, tap_step)]), b.gep(pointers, [b.mul(t, I64(height))])
+            for r, start in enumerate(starts):
+                offset = b.load(b.gep(entries, [b.mul(row_step, I64(r))]))
                 outside = b.icmp_signed("<", offset, I64(0))
-                pointers.append(b.select(outside, zeros, b.gep(start, [offset])))
-            return pointers
+                b.store(b.select(outside, zeros, b.gep(start, [offset])), b.gep(targets, [I64(r)]))
+            return []
 
-        return rows_of
+        loop(b, I64(0), taps, 1, [], tap)
+        return pointers
 
-    def _emit_output(self, b: ir.IRBuilder, acc: Values, height: int, *out: ir.Value) -> None:
+    def _emit_output(self, b: ir.IRBuilder, acc: Values, height: int, at: ir.Value, *out: ir.Value) -> None:
+        """Writes the columns from `at` on, at most `nr`."""
         c, ldc, cols, bias, d, *limits = out
-        nv, lanes = self.isa.nv, self.isa.lanes
-        whole = b.icmp_signed("==", cols, I64(self.isa.nr))
+        left = b.sub(cols, at)
+        whole = b.icmp_signed(">=", left, I64(self.isa.nr))
         with b.if_else(whole, likely=True) as (full, ragged):
             with full:
-                alpha, lo, hi = (self.splat(b, x) for x in limits)
-                acc_out = [b.fmul(x, alpha) for x in acc]
-
-                def add_bias(b: ir.IRBuilder) -> Values:
-                    vectors = [self.load(b, b.gep(bias, [I64(v * lanes)])) for v in range(nv)]
-                    return [b.fadd(x, vectors[n % nv]) for n, x in enumerate(acc_out)]
-
-                def add_d(b: ir.IRBuilder) -> Values:
-                    return [
-                        b.fadd(x, self.load(b, self._element(b, d, ldc, n // nv, n % nv * lanes)))
-                        for n, x in enumerate(acc_out)
-                    ]
-
-                acc_out = _unless_null(b, bias, acc_out, add_bias)
-                acc_out = _unless_null(b, d, acc_out, add_d)
-                for n, x in enumerate(acc_out):
-                    self.store(b, self.clamp(b, x, lo, hi), self._element(b, c, ldc, n // nv, n % nv * lanes))
+                self._emit_whole(b, acc, at, c, ldc, bias, d, *limits)
             with ragged:
                 with b.goto_entry_block():
                     buffer = b.alloca(F32, height * self.isa.nr)
                     buffer.align = 64
                 for n, x in enumerate(acc):
-                    self.store(b, x, b.gep(buffer, [I64(n * lanes)]))
+                    self.store(b, x, b.gep(buffer, [I64(n * self.isa.lanes)]))
+                here = [b.select(_given(b, p), b.gep(p, [at]), p) for p in (bias, d)]
                 finish = self.function("numba_rt_tile_finish", FINISH_TYPE, self._emit_finish)
-                b.call(finish, [buffer, I64(height), c, ldc, cols, bias, d, *limits])
-        b.ret_void()
+                b.call(finish, [buffer, I64(height), b.gep(c, [at]), ldc, left, *here, *limits])
 
-    def _element(self, b: ir.IRBuilder, base: ir.Value, ld: ir.Value, row: int, column: int) -> ir.Value:
-        return b.gep(base, [b.add(b.mul(ld, I64(row)), I64(column))])
+    def _emit_whole(self, b: ir.IRBuilder, acc: Values, at: ir.Value, *out: ir.Value) -> None:
+        """Writes `nr` columns from `at` on."""
+        c, ldc, bias, d, *limits = out
+        nv, lanes = self.isa.nv, self.isa.lanes
+        alpha, lo, hi = (self.splat(b, x) for x in limits)
+        acc = [b.fmul(x, alpha) for x in acc]
+        columns = [b.add(at, I64(v * lanes)) for v in range(nv)]
+        where = [b.add(b.mul(ldc, I64(n // nv)), columns[n % nv]) for n in range(len(acc))]
+
+        def add_bias(b: ir.IRBuilder) -> Values:
+            vectors = [self.load(b, b.gep(bias, [column])) for column in columns]
+            return [b.fadd(x, vectors[n % nv]) for n, x in enumerate(acc)]
+
+        def add_d(b: ir.IRBuilder) -> Values:
+            return [b.fadd(x, self.load(b, b.gep(d, [where[n]]))) for n, x in enumerate(acc)]
+
+        acc = _unless_null(b, bias, acc, add_bias)
+        acc = _unless_null(b, d, acc, add_d)
+        for n, x in enumerate(acc):
+            self.store(b, self.clamp(b, x, lo, hi), b.gep(c, [where[n]]))
 
     def _emit_finish(self, function: ir.Function, b: ir.IRBuilder) -> None:
         """Writes the first `cols` columns of a tile that lies in a buffer."""
@@ -240,30 +263,39 @@ class TileEmitter(Vectors):
 
 
 class DepthwiseEmitter(TileEmitter):
-    """Emits tiles that multiply `nr` channels of a row with as many weights, tap by tap."""
+    """Emits tiles that multiply a row of channels with as many weights, tap by tap."""
 
     def tile(self, height: int) -> ir.Function:
         """The tile of `height` rows."""
         return self.function(f"numba_rt_depthwise_{height}", TILE_TYPE, self._emit_tile, height)
 
     def _emit_tile(self, function: ir.Function, b: ir.IRBuilder, height: int) -> None:
-        a, lda, table, row_step, tap_step, taps, _, weights, tap_size, *out = function.args
-        nv, lanes = self.isa.nv, self.isa.lanes
-        rows_of = self._rows(b, height, a, lda, table, row_step, tap_step)
+        *rows, _, weights, tap_size, _, c, ldc, cols, bias, d, alpha, lo, hi = function.args
+        nv, lanes, taps = self.isa.nv, self.isa.lanes, rows[-1]
+        pointers = self._row_pointers(b, height, *rows)
+        last = b.sub(cols, I64(self.isa.nr))
 
-        def tap(b: ir.IRBuilder, t: ir.Value, acc: Values) -> Values:
-            pointers = rows_of(b, t)
-            at = b.gep(weights, [b.mul(t, tap_size)])
-            columns = [self.load(b, b.gep(at, [I64(v * lanes)])) for v in range(nv)]
-            return [
-                self.multiply_add(
-                    b, self.load(b, b.gep(pointers[n // nv], [I64(n % nv * lanes)])), columns[n % nv], x
-                )
-                for n, x in enumerate(acc)
-            ]
+        def channels(b: ir.IRBuilder, at: ir.Value, _: Values) -> Values:
+            at = b.select(b.icmp_signed("<", at, last), at, last)
+            steps = [b.add(at, I64(v * lanes)) for v in range(nv)]
 
-        zero = ir.Constant(self.vector, None)
-        self._emit_output(b, loop(b, I64(0), taps, 1, [zero] * (height * nv), tap), height, *out)
+            def tap(b: ir.IRBuilder, t: ir.Value, acc: Values) -> Values:
+                first, own = b.gep(weights, [b.mul(t, tap_size)]), b.gep(pointers, [b.mul(t, I64(height))])
+                columns = [self.load(b, b.gep(first, [step])) for step in steps]
+                sources = [b.load(b.gep(own, [I64(r)])) for r in range(height)]
+                return [
+                    self.multiply_add(
+                        b, self.load(b, b.gep(sources[n // nv], [steps[n % nv]])), columns[n % nv], x
+                    )
+                    for n, x in enumerate(acc)
+                ]
+
+            acc = loop(b, I64(0), taps, 1, [ir.Constant(self.vector, None)] * (height * nv), tap)
+            self._emit_whole(b, acc, at, c, ldc, bias, d, alpha, lo, hi)
+            return []
+
+        loop(b, I64(0), cols, self.isa.nr, [], channels)
+        b.ret_void()
 
 
 def _float_aligned() -> ArgumentAttributes:

@@ -1,6 +1,6 @@
 """The register tile of matrix products and convolutions, as LLVM vector code.
 
-One call computes up to `ISA.mr` rows by `ISA.nr` columns of
+One call computes up to `ISA.mr` rows of
 
     C = clamp(alpha * (A @ B) + bias + D, lo, hi)
 
@@ -8,10 +8,11 @@ A is read in place. Row r of tap t is `k` contiguous floats that start at elemen
 `a_at + r * lda + table[table_at + t * tap_step + r * row_step]`; a negative table entry stands
 for a row of zeros. A matrix is one tap with a table of a single 0 and both steps 0; a
 convolution has a tap per kernel position and a table of pixel offsets. B is packed:
-`nr` floats per (tap, k), and tap t starts at `b_at + t * tap_size`.
+`nr` floats per (tap, k); tap t of panel p starts at `b_at + p * panel_size + t * tap_size`.
 
-With the addresses `depthwise_addresses` and k = -1, products are channel by channel instead: a tap is
-`nr` floats of A times `nr` weights.
+With the addresses `depthwise_addresses` and k = -1, products are channel by channel instead: a tap
+is `cols` floats of A, from `nr` to `MAX_CHANNELS`, times as many weights. Some channels may be computed
+twice, so D must not be C.
 
 Each height is a function of its own. They are compiled once, into the kernel `_write_addresses`;
 kernels call them by address, which keeps them out of the compilation of every kernel that
@@ -28,10 +29,10 @@ from llvmlite import ir
 from numba.core import types
 
 from numba_rt.jit import DISABLED, intrinsic, kernel
-from numba_rt.simd.emit import F32, I64, MAX_K, TILE_TYPE, DepthwiseEmitter, TileEmitter
+from numba_rt.simd.emit import F32, I64, MAX_CHANNELS, MAX_K, TILE_TYPE, DepthwiseEmitter, TileEmitter
 from numba_rt.simd.isa import ISA
 
-__all__ = ["MAX_K", "depthwise_addresses", "tile", "tile_addresses"]
+__all__ = ["MAX_CHANNELS", "MAX_K", "depthwise_addresses", "tile", "tile_addresses"]
 
 
 @functools.cache
@@ -83,40 +84,42 @@ def _emit_addresses(
     return context.get_dummy_value()
 
 
-def _tile(a, a_at, lda, table, table_at, row_step, tap_step, taps, k, b, b_at, tap_size,
+def _tile(a, a_at, lda, table, table_at, row_step, tap_step, taps, k, b, b_at, tap_size, panel_size,
           c, c_at, ldc, cols, bias, bias_at, d, d_at, accumulate, alpha, lo, hi, height, tiles):  # fmt: skip
     """The tile in NumPy, for runs without a compiler."""
     a, b, c, nr = a.reshape(-1), b.reshape(-1), c.reshape(-1), ISA.nr
-    total = np.zeros((height, nr), np.float32)
-    for t in range(taps):
-        weights = b[b_at + t * tap_size :]
-        for r in range(height):
-            entry = table[table_at + t * tap_step + r * row_step]
-            if entry >= 0:
-                row = a[a_at + r * lda + entry :]
-                total[r] += row[:nr] * weights[:nr] if k < 0 else row[:k] @ weights[: k * nr].reshape(k, nr)
-    total = total[:, :cols] * alpha
+    panels = 1 if k < 0 else -(-cols // nr)
+    total = np.zeros((height, panels, cols if k < 0 else nr), np.float32)
+    for t, r in np.ndindex(taps, height):
+        entry = table[table_at + t * tap_step + r * row_step]
+        row = a[a_at + r * lda + entry :]
+        for p in range(panels if entry >= 0 else 0):
+            weights = b[b_at + p * panel_size + t * tap_size :]
+            total[r, p] += (
+                row[:cols] * weights[:cols] if k < 0 else row[:k] @ weights[: k * nr].reshape(k, nr)
+            )
+    result = total.reshape(height, -1)[:, :cols] * alpha
     rows = np.arange(height)[:, None] * ldc + np.arange(cols)
     if bias_at >= 0:
-        total = total + bias[bias_at : bias_at + cols]
+        result = result + bias[bias_at : bias_at + cols]
     if accumulate:
-        total = total + c[c_at + rows]
+        result = result + c[c_at + rows]
     elif d_at >= 0:
-        total = total + d[d_at + rows]
-    total = np.where(total < lo, lo, total)
-    c[c_at + rows] = np.where(total > hi, hi, total)
+        result = result + d[d_at + rows]
+    result = np.where(result < lo, lo, result)
+    c[c_at + rows] = np.where(result > hi, hi, result)
 
 
 def _tile_intrinsic(context, a, a_at, lda, table, table_at, row_step, tap_step, taps, k,
-                    b, b_at, tap_size, c, c_at, ldc, cols, bias, bias_at, d, d_at, accumulate,
+                    b, b_at, tap_size, panel_size, c, c_at, ldc, cols, bias, bias_at, d, d_at, accumulate,
                     alpha, lo, hi, height, tiles):  # fmt: skip
-    """Rows [0, height) and columns [0, cols) of C at element `c_at`; see the module's docstring.
+    """Rows [0, height) and columns [0, cols) of C from element `c_at` on; see the module's docstring.
 
     `bias_at` and `d_at` are -1 where there is none; with `accumulate`, D is C itself.
     """
     i, f = types.intp, types.float32
     signature = types.void(
-        a, i, i, table, i, i, i, i, i, b, i, i, c, i, i, i, bias, i, d, i, i, f, f, f, i, tiles
+        a, i, i, table, i, i, i, i, i, b, i, i, i, c, i, i, i, bias, i, d, i, i, f, f, f, i, tiles
     )
     return signature, _call_tile
 
@@ -130,14 +133,14 @@ def _call_tile(context: Any, builder: ir.IRBuilder, signature: Any, args: list[i
         missing = builder.icmp_signed("<", args[n + 1], I64(0))
         return builder.select(missing, ir.Constant(F32.as_pointer(), None), address(n))
 
-    lda, steps, tap_size, ldc, cols = args[2], args[5:9], args[11], args[14], args[15]
-    accumulate, *limits, height, _ = args[20:]
-    bias, c = address_or_null(16), address(12)
-    d = builder.select(builder.icmp_signed("!=", accumulate, I64(0)), c, address_or_null(18))
-    tiles = context.make_array(signature.args[25])(context, builder, args[25]).data
+    lda, steps, sizes, ldc, cols = args[2], args[5:9], args[11:13], args[15], args[16]
+    accumulate, *limits, height, _ = args[21:]
+    bias, c = address_or_null(17), address(13)
+    d = builder.select(builder.icmp_signed("!=", accumulate, I64(0)), c, address_or_null(19))
+    tiles = context.make_array(signature.args[26])(context, builder, args[26]).data
     function = builder.inttoptr(builder.load(builder.gep(tiles, [height])), TILE_TYPE.as_pointer())
     builder.call(
-        function, [address(0), lda, address(3), *steps, address(9), tap_size, c, ldc, cols, bias, d, *limits]
+        function, [address(0), lda, address(3), *steps, address(9), *sizes, c, ldc, cols, bias, d, *limits]
     )
     return context.get_dummy_value()
 
