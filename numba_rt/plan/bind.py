@@ -164,6 +164,7 @@ def _place(
         places.setdefault(id(value), Place("output", index))
     live = [v for n in nodes for v in (*n.inputs, *n.outputs) if v is not None]
     return Plan(
+        nodes=nodes,
         calls=low.calls,
         spans=spans,
         entries=entries,
@@ -176,7 +177,7 @@ def _place(
         facts={id(v): facts[id(v)] for v in live if id(v) in facts},
         buffers=reuse.buffers,
         blocks=blocks,
-        keep=[nodes, scratches, segment],
+        keep=[scratches, segment],
     )
 
 

@@ -33,9 +33,11 @@ class Place:
 class Plan:
     """Kernel calls with their arguments placed; frozen once made, shared by all threads."""
 
+    nodes: list[Node]
+    """What is computed, in order; the unit of time of buffers and blocks."""
     calls: list[Call]
     spans: list[tuple[int, int]]
-    """First and last (excluded) call of each node; the unit of time of buffers and blocks."""
+    """First and last (excluded) call of each node."""
     entries: list[Callable[..., None]]
     """Machine code of each call."""
     places: dict[int, Place]
@@ -67,12 +69,8 @@ class Plan:
             for a in call.args
             if isinstance(a, View) and isinstance(a.source, np.ndarray)
         }
-        shared = {id(v.constant) for v in self._constants()}
+        shared = {id(v.constant) for n in self.nodes for v in n.inputs if v is not None and v.is_constant}
         return _BYTES_PER_CALL * len(self.calls) + sum(n for i, n in constants.items() if i not in shared)
-
-    def _constants(self) -> list[Any]:
-        nodes = {id(c.node): c.node for c in self.calls if c.node is not None}
-        return [v for n in nodes.values() for v in n.inputs if v is not None and v.is_constant]
 
     def __str__(self) -> str:
         """One line per call: operator, kernel, shapes, where the result lies, what it took over."""

@@ -10,8 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from numba_rt.dtypes import STRING
+from numba_rt.dtypes import BOOL, INTEGERS, STRING
 from numba_rt.graph import Graph, Node, Value
+
+MOST_KEYED = 64
+"""Elements of a value that plans may be keyed by."""
+KEYED_DTYPES = INTEGERS | {BOOL}
+
+_Roots = frozenset[int] | None
 
 
 @dataclass(eq=False)
@@ -24,10 +30,7 @@ class Segment:
     keyed: list[Value] = field(default_factory=list)
     """Inputs whose values decide shapes: part of the key of a plan, next to all shapes."""
 
-    @property
-    def is_dynamic(self) -> bool:
-        """Whether sizes may differ between runs."""
-        return any(not v.fact.is_static for n in self.nodes for v in n.outputs) or bool(self.keyed)
+    keyed_ids: frozenset[int] = frozenset()
 
 
 @dataclass(eq=False)
@@ -51,18 +54,18 @@ def schedule(graph: Graph) -> Schedule:
     """Cut a graph into segments and host steps, computing as much as possible in each segment."""
     done: set[int] = {id(v) for v in graph.inputs}
     steps: list[Segment | HostStep] = []
-    rest = _order(graph)
+    rest = list(graph.nodes)
     while rest:
         segment, rest = _take_segment(rest, done)
-        if segment:
-            steps.append(Segment(segment))
+        if segment.nodes:
+            steps.append(segment)
         hosts = [n for n in rest if _is_host(n) and _available(n, done)]
         for node in hosts:
             steps.append(HostStep(node, {k: schedule(g) for k, g in subgraphs(node)}))
             done.update(id(v) for v in node.outputs)
         taken = {id(n) for n in hosts}
         rest = [n for n in rest if id(n) not in taken]
-        if not segment and not hosts:
+        if not segment.nodes and not hosts:
             raise AssertionError("no step is possible: the graph is not in topological order")
     _connect(graph, steps)
     return Schedule(graph, steps)
@@ -73,26 +76,23 @@ def subgraphs(node: Node) -> list[tuple[str, Graph]]:
     return [(k, v) for k, v in node.op.attributes().items() if isinstance(v, Graph)]
 
 
-def _order(graph: Graph) -> list[Node]:
-    """Topological order in which each node comes as late as its first reader allows, except
-    that ties keep the model's order: short lifetimes without a search.
-    """
-    return list(graph.nodes)
-
-
-def _take_segment(nodes: Iterable[Node], done: set[int]) -> tuple[list[Node], list[Node]]:
-    taken: list[Node] = []
+def _take_segment(nodes: Iterable[Node], done: set[int]) -> tuple[Segment, list[Node]]:
+    """The nodes that can be bound together when `done` is known, and the others."""
+    segment = Segment([])
     rest: list[Node] = []
-    inside: set[int] = set()
+    roots: dict[int, _Roots] = {i: frozenset({i}) for i in done}
     for node in nodes:
-        ready = all(v is None or v.is_constant or id(v) in done or id(v) in inside for v in node.inputs)
-        if ready and not _is_host(node) and _sources(node, done) is not None:
-            taken.append(node)
-            inside.update(id(v) for v in node.outputs)
-        else:
+        ready = all(v is None or v.is_constant or id(v) in roots for v in node.inputs)
+        deciding = _deciding(node, roots) if ready and not _is_host(node) else None
+        if deciding is None:
             rest.append(node)
-    done |= inside
-    return taken, rest
+            continue
+        segment.nodes.append(node)
+        segment.keyed_ids |= deciding
+        made = _roots(node, roots)
+        roots.update((id(v), made) for v in node.outputs)
+    done.update(roots)
+    return segment, rest
 
 
 def _available(node: Node, done: set[int]) -> bool:
@@ -109,40 +109,42 @@ def _is_host(node: Node) -> bool:
     return not op.has("lower") and not op.view and not op.has("evaluate")
 
 
-def _sources(node: Node, done: set[int]) -> set[int] | None:
-    """Values known at the segment's start whose contents decide this node's shapes; None if
-    contents computed within the segment do. `done` holds what is known at the start.
-    """
-    found: set[int] = set()
+def _deciding(node: Node, roots: dict[int, _Roots]) -> _Roots:
+    """Fed values whose contents decide the node's shapes; None if computed contents do."""
+    found: frozenset[int] = frozenset()
     for position in node.op.needs_value:
-        decides = node.inputs[position] if position < len(node.inputs) else None
-        if decides is not None:
-            traced = _trace(decides, done)
-            if traced is None:
+        value = node.inputs[position] if position < len(node.inputs) else None
+        if value is not None and not value.is_constant:
+            of_value = roots[id(value)]
+            if of_value is None:
                 return None
-            found |= traced
+            found |= of_value
     return found
 
 
-def _trace(value: Value, done: set[int]) -> set[int] | None:
-    if value.is_constant:
-        return set()
-    if id(value) in done:
-        return {id(value)}
-    node = value.producer
-    assert node is not None
-    if node.op.has("value_from_shape"):
-        return set()
-    if not node.op.has("evaluate") or not node.op.deterministic:
+def _roots(node: Node, roots: dict[int, _Roots]) -> _Roots:
+    """Fed values from which a node's results follow when a plan is bound; None if they do not."""
+    op = node.op
+    if op.has("value_from_shape"):
+        return frozenset()
+    if not op.has("evaluate") or not op.deterministic:
         return None
-    found: set[int] = set()
-    for source in node.inputs:
-        if source is not None:
-            traced = _trace(source, done)
-            if traced is None:
+    found: frozenset[int] = frozenset()
+    for value in node.inputs:
+        if value is not None and not value.is_constant:
+            of_value = roots[id(value)]
+            if of_value is None:
                 return None
-            found |= traced
-    return found
+            found |= of_value
+    return None if found and not _is_small(node) else found
+
+
+def _is_small(node: Node) -> bool:
+    """Whether a node that computes with fed values may do so when a plan is bound: on a few
+    integers, not on data.
+    """
+    facts = [v.fact for v in (*node.inputs, *node.outputs) if v is not None]
+    return all(f.dtype in KEYED_DTYPES and f.is_static and int(f.size) <= MOST_KEYED for f in facts)
 
 
 def _connect(graph: Graph, steps: list[Segment | HostStep]) -> None:
@@ -158,15 +160,12 @@ def _connect(graph: Graph, steps: list[Segment | HostStep]) -> None:
 
 
 def _connect_segment(segment: Segment, index: int, made_in: dict[int, int], leaving: set[int]) -> None:
-    entering: dict[int, Value] = {}
-    keyed: set[int] = set()
-    for node in segment.nodes:
-        for value in node.inputs:
-            if value is not None and not value.is_constant and made_in.get(id(value), -1) != index:
-                entering[id(value)] = value
-    start = set(entering)
-    for node in segment.nodes:
-        keyed |= _sources(node, start) or set()
+    entering = {
+        id(v): v
+        for node in segment.nodes
+        for v in node.inputs
+        if v is not None and not v.is_constant and made_in.get(id(v), -1) != index
+    }
     segment.inputs = list(entering.values())
     segment.outputs = [v for n in segment.nodes for v in n.outputs if id(v) in leaving]
-    segment.keyed = [v for v in segment.inputs if id(v) in keyed]
+    segment.keyed = [v for v in segment.inputs if id(v) in segment.keyed_ids]
