@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 from onnx import defs
 
@@ -173,6 +174,9 @@ class Converter:
         cls = get(node.domain, node.op_type)
         if node.op_type == "Identity" and any(v is not None and v.fact.kind != "tensor" for v in inputs):
             cls = get(OWN, "Identity")
+        if node.op_type == "If" and node.domain == "" and (branch := _known_branch(node, inputs)) is not None:
+            self._take(node, branch, scope)
+            return
         if cls is not None:
             self._build(cls, node, inputs, scope)
             return
@@ -241,6 +245,25 @@ class Converter:
             body.graph.inputs = own + [body.captures[n] for n in names]
         return node.attributes | {k: body.graph for k, body in bodies.items()}, captured
 
+    def _take(self, node: RawNode, branch: onnx.GraphProto, scope: Scope) -> None:
+        """Put the nodes of a branch in place of an If that is known to take it."""
+        inner = Scope(
+            scope.graph,
+            scope.opsets,
+            outer=scope,
+            prefix=scope.prefix,
+            attributes=scope.attributes,
+            depth=scope.depth + 1,
+            standard=scope.standard,
+        )
+        taken = len(scope.graph.outputs)
+        self.fill(inner, branch)
+        made = scope.graph.outputs[taken:]
+        del scope.graph.outputs[taken:]
+        if len(made) < len(node.outputs):
+            raise LoadError(f"{node.where} has {len(node.outputs)} outputs: its branch makes {len(made)}")
+        scope.values.update(zip(node.outputs, made, strict=False))
+
     def _body(self, proto: onnx.GraphProto, scope: Scope, formals: Sequence[Fact]) -> Scope:
         inner = Scope(
             Graph(proto.name),
@@ -306,6 +329,15 @@ def set_facts(node: Node) -> None:
         raise LoadError(f"{node.describe()}: {error}") from error
     for value, fact in zip(node.outputs, made, strict=False):
         value.fact = fact
+
+
+def _known_branch(node: RawNode, inputs: Sequence[Value | None]) -> onnx.GraphProto | None:
+    """The branch an If takes, if its condition is known."""
+    cond = inputs[0].fact.value if inputs and inputs[0] is not None else None
+    if cond is None or cond.dtype != np.bool_ or cond.size != 1:
+        return None
+    branch = node.attributes.get("then_branch" if cond.reshape(()) else "else_branch")
+    return branch if isinstance(branch, onnx.GraphProto) and not branch.input else None
 
 
 def _check_arity(cls: type[Op], node: RawNode, inputs: Sequence[Value | None]) -> None:

@@ -18,7 +18,8 @@ class Scope:
     """Names of one GraphProto or FunctionProto.
 
     A subgraph has a graph of its own: what it reads from `outer` becomes an input of that graph and
-    is noted in `captures`. A function body shares its caller's graph and sees only its arguments.
+    is noted in `captures`. A function body shares its caller's graph and sees only its arguments; a
+    branch known to be taken shares the graph around it and sees all of it.
     """
 
     graph: Graph
@@ -45,8 +46,8 @@ class Scope:
         if self.outer is None:
             return None
         found = self.outer.find(name)
-        if found is None:
-            return None
+        if found is None or self.graph is self.outer.graph:
+            return found
         if found.is_constant:
             assert found.constant is not None
             value = self.graph.constant(found.constant, found.name)

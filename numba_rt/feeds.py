@@ -16,10 +16,12 @@ def check_feed(name: str, value: Any, fact: Fact, sizes: dict[str, int]) -> Any:
 
     `sizes` holds the symbolic sizes met so far; one name must mean one size.
     """
-    if fact.kind == "sequence":
-        return _check_sequence(name, value, fact)
-    if fact.kind == "optional" and value is None:
+    if fact.kind.startswith("optional") and value is None:
         return None
+    if fact.kind.endswith("sequence"):
+        return _check_sequence(name, value, fact)
+    if fact.kind == "map":
+        return value
     array = _as_array(name, value, fact.dtype)
     if array.dtype != fact.dtype:
         raise InputError(f"input {name!r} has dtype {_name(array.dtype)}: expected {dtype_name(fact.dtype)}")

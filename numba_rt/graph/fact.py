@@ -20,7 +20,8 @@ class Fact:
 
     `shape` is None when not even the rank is known. `value` is an array of `dtype`; while shapes
     are symbolic it may be an object array whose elements are ints and Sym expressions.
-    `kind` is "tensor", "sequence" or "optional"; for the latter two dtype is the element's.
+    `kind` is "tensor", "sequence", "optional", "optional sequence" or "map"; dtype and shape are
+    those of the tensors inside.
     """
 
     dtype: np.dtype[Any]
