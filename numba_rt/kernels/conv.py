@@ -173,11 +173,13 @@ def depthwise(x, w, bias, residual, table, tiles, g, f, y, tasks):
     bands = (pixels + MR - 1) // MR
     chunks = (c + MAX_CHANNELS - 1) // MAX_CHANNELS if c >= NR else 0
     total = g[0] * bands
+    least, higher = pixels // max(bands, 1), pixels % max(bands, 1)
     for t in prange(tasks):
         for item in range(t * total // tasks, (t + 1) * total // tasks):
-            image, band = item // bands, item % bands
-            m0 = band * pixels // bands
-            height = (band + 1) * pixels // bands - m0
+            image = item // bands
+            band = item - image * bands
+            m0 = band * least + min(band, higher)
+            height = least + 1 if band < higher else least
             x0, y0 = image * size * c, (image * pixels + m0) * c
             for chunk in range(chunks):
                 at = chunk * c // chunks

@@ -101,6 +101,7 @@ def gemm(a, b, bias, residual, table, tiles, g, f, c, tasks):
             cost = own_bands * own_panels * MR * NV * 2 + own_bands * MR + own_panels * NR
             if cost < least:
                 least, row_pieces, col_pieces = cost, rows, cols
+    least_height, higher = m // max(bands, 1), m % max(bands, 1)
     units = batch * pieces
     act, act_address = g[20], g[21]
     tap_block = max(1, KC // max(k, 1))
@@ -123,8 +124,8 @@ def gemm(a, b, bias, residual, table, tiles, g, f, c, tasks):
                         k0 = part % k_parts * k // k_parts
                         own_k = (part % k_parts + 1) * k // k_parts - k0
                         for i in range(i0, min(i0 + MC, band_stop)):
-                            m0 = i * m // bands
-                            height = (i + 1) * m // bands - m0
+                            m0 = i * least_height + min(i, higher)
+                            height = least_height + 1 if i < higher else least_height
                             n0, at = p0 * NR, c0 + m0 * ldc + p0 * NR
                             cols = min((p0 + NC) * NR, panel_stop * NR, n) - n0
                             tile(
