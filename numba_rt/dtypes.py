@@ -16,7 +16,7 @@ ONNX_TO_NUMPY: dict[int, np.dtype[Any]] = {
         17: ml_dtypes.float8_e4m3fn, 18: ml_dtypes.float8_e4m3fnuz, 19: ml_dtypes.float8_e5m2,
         20: ml_dtypes.float8_e5m2fnuz, 21: ml_dtypes.uint4, 22: ml_dtypes.int4,
         23: ml_dtypes.float4_e2m1fn, 24: ml_dtypes.float8_e8m0fnu, 25: ml_dtypes.uint2,
-        26: ml_dtypes.int2,
+        26: ml_dtypes.int2, 27: ml_dtypes.float6_e2m3fn, 28: ml_dtypes.float6_e3m2fn,
     }.items()
 }  # fmt: skip
 """TensorProto.DataType → dtype. Strings are object arrays of str."""
@@ -33,8 +33,8 @@ UINT8 = np.dtype(np.uint8)
 BOOL = np.dtype(np.bool_)
 STRING = np.dtype(np.object_)
 
-HALVES = frozenset({FLOAT16, BFLOAT16})
-FLOATS = frozenset({FLOAT32, FLOAT64})
+HALVES: frozenset[np.dtype[Any]] = frozenset({FLOAT16, BFLOAT16})
+FLOATS: frozenset[np.dtype[Any]] = frozenset({FLOAT32, FLOAT64})
 SIGNED = frozenset(np.dtype(t) for t in (np.int8, np.int16, np.int32, np.int64))
 UNSIGNED = frozenset(np.dtype(t) for t in (np.uint8, np.uint16, np.uint32, np.uint64))
 INTEGERS = SIGNED | UNSIGNED

@@ -29,16 +29,13 @@ def run_op(
     if op.has("run"):
         return as_list(op.run(*inputs))  # type: ignore[attr-defined]
     facts = [None if x is None else Fact.of(x) for x in inputs]
-    on_host = any(isinstance(x, np.ndarray) and x.dtype == STRING for x in inputs) or not (
-        op.has("lower") or op.view
-    )
-    if on_host:
+    made = infer(op, [_plain(f) for f in facts], n_outputs, where)
+    strings = any(f is not None and f.dtype == STRING for f in (*facts, *made))
+    if strings or not (op.has("lower") or op.view):
         if not op.has("evaluate"):
             raise UnsupportedOp(f"{where or op.op_type}: not implemented for strings")
-        dtypes = [f.dtype for f in infer(op, [_plain(f) for f in facts], n_outputs, where)]
         results = as_list(op.evaluate(*inputs))  # type: ignore[attr-defined]
-        return [np.asarray(r, d) for r, d in zip(results, dtypes, strict=False)]
-    made = infer(op, facts, n_outputs, where)
+        return [np.asarray(r, f.dtype) for r, f in zip(results, made, strict=False)]
     return _run_kernels(op, inputs, made[:n_outputs], where, threads, over)
 
 

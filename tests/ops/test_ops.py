@@ -52,7 +52,7 @@ def test_equals_oracle(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     check_equal(got, expected, case)
     for before, after in zip(case.inputs, inputs, strict=True):
         if before is not None:
-            np.testing.assert_array_equal(before, after, err_msg="an input was changed")
+            assert before.tobytes() == after.tobytes(), "an input was changed"
     if not isinstance(case.op(), Elementwise):  # those share one generator, tested with threads on its own
         monkeypatch.setattr(_lowering, "SERIAL_WORK", 0)
         check_equal(run_op(case.op(), inputs, case.n_outputs, threads=2), expected, case)
