@@ -82,7 +82,7 @@ class Vectors:
         x = b.select(b.fcmp_ordered("<", x, lo), lo, x)
         return b.select(b.fcmp_ordered(">", x, hi), hi, x)
 
-    def _first_lanes(self, b: ir.IRBuilder, count: ir.Value) -> ir.Value:
+    def first_lanes(self, b: ir.IRBuilder, count: ir.Value) -> ir.Value:
         """The mask of the lanes below `count`."""
         kind = ir.VectorType(ir.IntType(32), self.isa.lanes)
         limit = b.bitcast(self.splat(b, b.bitcast(b.trunc(count, ir.IntType(32)), F32)), kind)
@@ -135,12 +135,15 @@ class TileEmitter(Vectors):
 
     def tile(self, height: int) -> ir.Function:
         """The tile of `height` rows."""
-        return self.function(f"numba_rt_tile_{height}", TILE_TYPE, self._emit_tile, height)
+        return self._tile(height, self.isa.nv)
 
-    def _emit_tile(self, function: ir.Function, b: ir.IRBuilder, height: int) -> None:
+    def _tile(self, height: int, nv: int) -> ir.Function:
+        """The tile that uses the first `nv` vectors of a panel's rows."""
+        return self.function(f"numba_rt_tile_{height}_{nv}", TILE_TYPE, self._emit_tile, height, nv)
+
+    def _emit_tile(self, function: ir.Function, b: ir.IRBuilder, height: int, nv: int) -> None:
         *rows, k, weights, tap_size, panel_size, c, ldc, cols, bias, d, alpha, lo, hi = function.args
-        nv, taps = self.isa.nv, rows[-1]
-        sets = _accumulator_sets(height * nv)
+        taps, sets = rows[-1], _accumulator_sets(height * nv)
         pointers = self._row_pointers(b, height, *rows)
 
         def panel_of(b: ir.IRBuilder, at: ir.Value, carried: Values) -> Values:
@@ -178,7 +181,17 @@ class TileEmitter(Vectors):
             self._emit_output(b, acc, height, at, c, ldc, cols, bias, d, alpha, lo, hi)
             return [b.gep(panel, [panel_size])]
 
-        loop(b, I64(0), cols, self.isa.nr, [weights], panel_of)
+        if nv == 1:
+            panel_of(b, I64(0), [weights])
+            b.ret_void()
+            return
+        rest = b.and_(cols, I64(self.isa.nr - 1))
+        narrow = b.and_(b.icmp_signed(">", rest, I64(0)), b.icmp_signed("<=", rest, I64(self.isa.lanes)))
+        at = b.select(narrow, b.sub(cols, rest), cols)
+        (panel,) = loop(b, I64(0), at, self.isa.nr, [weights], panel_of)
+        with b.if_then(narrow):
+            left = b.gep(c, [at]), ldc, rest, *(_moved(b, pointer, at) for pointer in (bias, d))
+            b.call(self._tile(height, 1), [*rows, k, panel, tap_size, panel_size, *left, alpha, lo, hi])
         b.ret_void()
 
     def _row_pointers(self, b: ir.IRBuilder, height: int, *rows: ir.Value) -> ir.Value:
@@ -200,27 +213,27 @@ class TileEmitter(Vectors):
         return pointers
 
     def _emit_output(self, b: ir.IRBuilder, acc: Values, height: int, at: ir.Value, *out: ir.Value) -> None:
-        """Writes the columns from `at` on, at most `nr`."""
+        """Writes the columns from `at` on, at most as many as the accumulators have."""
         c, ldc, cols, bias, d, *limits = out
-        left = b.sub(cols, at)
-        whole = b.icmp_signed(">=", left, I64(self.isa.nr))
+        nv, left = len(acc) // height, b.sub(cols, at)
+        whole = b.icmp_signed(">=", left, I64(nv * self.isa.lanes))
         with b.if_else(whole, likely=True) as (full, ragged):
             with full:
-                self._emit_whole(b, acc, at, c, ldc, bias, d, *limits)
+                self._emit_whole(b, acc, height, at, c, ldc, bias, d, *limits)
             with ragged:
                 with b.goto_entry_block():
-                    buffer = b.alloca(F32, height * self.isa.nr)
+                    buffer = b.alloca(F32, len(acc) * self.isa.lanes)
                     buffer.align = 64
                 for n, x in enumerate(acc):
                     self.store(b, x, b.gep(buffer, [I64(n * self.isa.lanes)]))
-                here = [b.select(_given(b, p), b.gep(p, [at]), p) for p in (bias, d)]
-                finish = self.function("numba_rt_tile_finish", FINISH_TYPE, self._emit_finish)
+                here = _moved(b, bias, at), _moved(b, d, at)
+                finish = self.function(f"numba_rt_tile_finish_{nv}", FINISH_TYPE, self._emit_finish, nv)
                 b.call(finish, [buffer, I64(height), b.gep(c, [at]), ldc, left, *here, *limits])
 
-    def _emit_whole(self, b: ir.IRBuilder, acc: Values, at: ir.Value, *out: ir.Value) -> None:
-        """Writes `nr` columns from `at` on."""
+    def _emit_whole(self, b: ir.IRBuilder, acc: Values, height: int, at: ir.Value, *out: ir.Value) -> None:
+        """Writes the columns of all accumulators, from `at` on."""
         c, ldc, bias, d, *limits = out
-        nv, lanes = self.isa.nv, self.isa.lanes
+        nv, lanes = len(acc) // height, self.isa.lanes
         alpha, lo, hi = (self.splat(b, x) for x in limits)
         acc = [b.fmul(x, alpha) for x in acc]
         columns = [b.add(at, I64(v * lanes)) for v in range(nv)]
@@ -238,24 +251,30 @@ class TileEmitter(Vectors):
         for n, x in enumerate(acc):
             self.store(b, self.clamp(b, x, lo, hi), b.gep(c, [where[n]]))
 
-    def _emit_finish(self, function: ir.Function, b: ir.IRBuilder) -> None:
-        """Writes the first `cols` columns of a tile that lies in a buffer."""
+    def _emit_finish(self, function: ir.Function, b: ir.IRBuilder, nv: int) -> None:
+        """Writes the first `cols` columns of rows of `nv` vectors that lie in a buffer."""
         buffer, height, c, ldc, cols, bias, d, *limits = function.args
         lanes = self.isa.lanes
         alpha, lo, hi = (self.splat(b, x) for x in limits)
-        masks = [self._first_lanes(b, b.sub(cols, I64(v * lanes))) for v in range(self.isa.nv)]
+        masks = [self.first_lanes(b, b.sub(cols, I64(v * lanes))) for v in range(nv)]
         nothing = ir.Constant(masks[0].type, None)
-        with_bias = [b.select(_given(b, bias), mask, nothing) for mask in masks]
         with_d = [b.select(_given(b, d), mask, nothing) for mask in masks]
-        added = [self.masked_load(b, b.gep(bias, [I64(v * lanes)]), mask) for v, mask in enumerate(with_bias)]
+        added = []
+        for v, mask in enumerate(masks):
+            known = b.select(_given(b, bias), mask, nothing)
+            added.append(self.masked_load(b, b.gep(bias, [I64(v * lanes)]), known))
 
         def row(b: ir.IRBuilder, r: ir.Value, _: Values) -> Values:
             for v, mask in enumerate(masks):
-                n = b.add(b.mul(r, I64(self.isa.nr)), I64(v * lanes))
+                n = b.add(b.mul(r, I64(nv * lanes)), I64(v * lanes))
                 at = b.add(b.mul(r, ldc), I64(v * lanes))
                 x = b.fadd(b.fmul(self.load(b, b.gep(buffer, [n])), alpha), added[v])
                 x = b.fadd(x, self.masked_load(b, b.gep(d, [at]), with_d[v]))
-                self.masked_store(b, self.clamp(b, x, lo, hi), b.gep(c, [at]), mask)
+                x = self.clamp(b, x, lo, hi)
+                if v < nv - 1:
+                    self.store(b, x, b.gep(c, [at]))
+                else:
+                    self.masked_store(b, x, b.gep(c, [at]), mask)
             return []
 
         loop(b, I64(0), height, 1, [], row)
@@ -267,9 +286,9 @@ class DepthwiseEmitter(TileEmitter):
 
     def tile(self, height: int) -> ir.Function:
         """The tile of `height` rows."""
-        return self.function(f"numba_rt_depthwise_{height}", TILE_TYPE, self._emit_tile, height)
+        return self.function(f"numba_rt_depthwise_{height}", TILE_TYPE, self._emit_depthwise, height)
 
-    def _emit_tile(self, function: ir.Function, b: ir.IRBuilder, height: int) -> None:
+    def _emit_depthwise(self, function: ir.Function, b: ir.IRBuilder, height: int) -> None:
         *rows, _, weights, tap_size, _, c, ldc, cols, bias, d, alpha, lo, hi = function.args
         nv, lanes, taps = self.isa.nv, self.isa.lanes, rows[-1]
         pointers = self._row_pointers(b, height, *rows)
@@ -291,7 +310,7 @@ class DepthwiseEmitter(TileEmitter):
                 ]
 
             acc = loop(b, I64(0), taps, 1, [ir.Constant(self.vector, None)] * (height * nv), tap)
-            self._emit_whole(b, acc, at, c, ldc, bias, d, alpha, lo, hi)
+            self._emit_whole(b, acc, height, at, c, ldc, bias, d, alpha, lo, hi)
             return []
 
         loop(b, I64(0), cols, self.isa.nr, [], channels)
@@ -334,6 +353,11 @@ def loop(
         phi.add_incoming(result, end)
     b.position_at_end(after)
     return carried
+
+
+def _moved(b: ir.IRBuilder, pointer: ir.Value, by: ir.Value) -> ir.Value:
+    """The pointer moved by elements, or null where it is null."""
+    return b.select(_given(b, pointer), b.gep(pointer, [by]), pointer)
 
 
 def _given(b: ir.IRBuilder, pointer: ir.Value) -> ir.Value:

@@ -22,6 +22,7 @@ class Isa:
     """Whether multiply-add is one instruction; without it LLVM's `fma` is a library call."""
     mr: int
     nv: int
+    """Two: the tile of a ragged last panel uses one vector or both."""
 
     @property
     def nr(self) -> int:
