@@ -146,6 +146,21 @@ def fresh_dim(what: str) -> Sym:
     return Sym(f"{what}#{next(_counter)}")
 
 
+def names_in(dim: Dim) -> set[str]:
+    """The free names of an expression."""
+    if not isinstance(dim, Sym):
+        return set()
+    names: set[str] = set()
+    for monomial in dim.terms:
+        for name in monomial:
+            if name in dim.atoms:
+                _, left, right = dim.atoms[name]
+                names |= names_in(left) | names_in(right)
+            else:
+                names.add(name)
+    return names
+
+
 def substitute(dim: Dim, sizes: Mapping[str, Dim]) -> Dim:
     """`dim` with named sizes replaced."""
     return dim.substitute(sizes) if isinstance(dim, Sym) else dim
@@ -172,7 +187,19 @@ def _extreme(kind: str, left: Dim, right: Dim) -> Dim:
         return left
     if _never_negative(-difference):
         return right
+    for one, other in ((left, right), (right, left)):
+        if _is_extreme_of("min" if kind == "max" else "max", one, other):
+            return other  # max(min(a, b), b) is b
     return _opaque(kind, *sorted((left, right), key=str))
+
+
+def _is_extreme_of(kind: str, dim: Dim, part: Dim) -> bool:
+    """Whether `dim` is min(part, ...) or max(part, ...)."""
+    if not isinstance(dim, Sym) or len(dim.terms) != 1:
+        return False
+    ((monomial, coefficient),) = dim.terms.items()
+    atom = dim.atoms.get(monomial[0]) if coefficient == 1 and len(monomial) == 1 else None
+    return atom is not None and atom[0] == kind and part in atom[1:]
 
 
 def _is_dim(x: object) -> bool:

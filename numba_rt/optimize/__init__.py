@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from numba_rt.graph import Graph
 from numba_rt.optimize.chains import fuse_chains
-from numba_rt.optimize.constants import fold_constants, merge_common, remove_dead
+from numba_rt.optimize.constants import fold_constants, lift_sizes, merge_common, remove_dead
 from numba_rt.optimize.fusions.activation import ACTIVATIONS
 from numba_rt.optimize.fusions.conv import CONV_WEIGHTS, CONVS, BatchNormToScale
 from numba_rt.optimize.fusions.matmul import MATMULS, PACKING
@@ -26,6 +26,7 @@ from numba_rt.optimize.simplify import SIMPLIFY
 PIPELINE: tuple[Callable[[Graph, Report], None], ...] = (
     widen_halves,  # first: everything below then sees float32
     fold_constants,  # before rules: many ask whether an operand is constant
+    lift_sizes,  # before rules: a value read only for its shape would count as read elsewhere
     merge_common,  # before rules: a pattern's variable is one value
     RuleSet(*SIMPLIFY),
     RuleSet(*LAYER_NORM),  # before activations and products: they contain both
@@ -58,7 +59,7 @@ def _optimize(graph: Graph, report: Report, steps: tuple[Callable[[Graph, Report
     for node in graph.nodes:
         for value in node.op.attributes().values():
             if isinstance(value, Graph):
-                _optimize(value, report, steps)
+                _optimize(value, report, tuple(s for s in steps if s is not lift_sizes))
     infer_facts(graph, report)
     for step in steps:
         step(graph, report)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from numba_rt.dtypes import STRING
+from numba_rt.dtypes import INT64, STRING
 from numba_rt.errors import NumbaRtError
-from numba_rt.graph import Graph, Node, Value
+from numba_rt.graph import Graph, Node, Sym, Value
+from numba_rt.graph.dim import names_in
 from numba_rt.graph.fact import SMALL
 from numba_rt.ops._eager import run_op
 from numba_rt.ops._infer import as_dtype, is_symbolic
+from numba_rt.ops.shape import SizeArithmetic
 from numba_rt.optimize.infer import infer_node
 from numba_rt.optimize.report import Report
 from numba_rt.optimize.rule import replace_value
@@ -74,6 +76,31 @@ def _compute(node: Node, inputs: list[np.ndarray | None]) -> list[np.ndarray] | 
     if small and not any(v is not None and v.dtype == STRING for v in inputs):
         return None  # not worth compiling a kernel for
     return run_op(node.op, inputs, len(node.outputs), node.describe())
+
+
+def lift_sizes(graph: Graph, report: Report) -> None:
+    """Replace shape arithmetic by expressions over the sizes of the graph's inputs: nothing then reads
+    a value only for its shape. Not for subgraphs, whose inputs may change shape from step to step."""
+    origin: dict[str, tuple[Value, int]] = {}
+    for value in graph.inputs:
+        for axis, dim in enumerate(value.fact.shape or ()):
+            if isinstance(dim, Sym):
+                origin.setdefault(str(dim), (value, axis))
+    for node in list(graph.nodes):
+        made = node.outputs[0]
+        known = made.fact.value
+        if known is None or made.fact.dtype != INT64 or not is_symbolic(known, INT64) or len(node.outputs) > 1:
+            continue
+        names = sorted(set().union(*(names_in(d) for d in known.reshape(-1).tolist())))
+        if node.op.op_type == "SizeArithmetic" or not all(n in origin for n in names):
+            continue
+        sources = list(dict.fromkeys(origin[n][0] for n in names))
+        symbols = tuple((n, sources.index(origin[n][0]), origin[n][1]) for n in names)
+        lifted = graph.node(SizeArithmetic(expressions=known, symbols=symbols), sources, 1, node.name, before=node)
+        infer_node(lifted)
+        replace_value(graph, made, lifted.outputs[0])
+        report.fire("lift_sizes", node.describe())
+    graph.remove_dead()
 
 
 def merge_common(graph: Graph, report: Report) -> None:
