@@ -18,7 +18,7 @@ from numba_rt.graph import Graph
 NEWEST_OPSET = 28
 """The opset whose meaning the operators have; newer models are refused."""
 
-ABOUT = "onnx."
+ABOUT = "numba_rt."
 """Prefix of the metadata entries that are fields of the model and not its own metadata."""
 
 
@@ -69,8 +69,8 @@ def read_opsets(imports: Iterable[onnx.OperatorSetIdProto], where: str) -> dict[
 
 
 def _metadata(model: onnx.ModelProto, opsets: dict[str, int]) -> dict[str, str]:
-    constants = {t.name for t in model.graph.initializer}
-    overridable = [v.name for v in model.graph.input if v.name in constants]
+    given = {v.name for v in model.graph.input}
+    overridable = [(t.name, t.data_type, list(t.dims)) for t in model.graph.initializer if t.name in given]
     about = {
         "producer_name": model.producer_name,
         "producer_version": model.producer_version,
