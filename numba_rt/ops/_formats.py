@@ -43,8 +43,8 @@ def convert(x: np.ndarray, to: np.dtype[Any], saturate: bool = True, round_mode:
         x = x.astype(np.float32)
     if to not in SMALL:
         return _whole(x, to) if to in INTEGERS and x.dtype.kind in "fV" else x.astype(to)
-    if to in SMALL_INTEGERS and (x.dtype in INTEGERS | SMALL_INTEGERS or x.dtype == np.bool_):
-        return wrapping_codes(to)[x.astype(np.int64) & 255].view(to)
+    if to in SMALL_INTEGERS:
+        return wrapping_codes(to)[convert(x, np.dtype(np.int64)) & 255].view(to)
     wide = np.atleast_1d(x.astype(np.float32))
     thresholds, codes = rounding_tables(to, saturate, round_mode)
     count = np.searchsorted(thresholds[~np.isnan(thresholds)], np.abs(wide), side="right")
@@ -59,8 +59,8 @@ def _whole(x: np.ndarray, to: np.dtype[Any]) -> np.ndarray:
         high = (wide >= 2.0**63) & (wide < 2.0**64)
         rest = _whole(np.where(high, wide - 2.0**63, wide), np.dtype(np.int64)).astype(np.uint64)
         return np.where(high, rest ^ np.uint64(1 << 63), rest)
-    through = np.dtype(np.int64 if to.itemsize == 8 or to == np.uint32 else np.int32)
-    lowest = float(np.iinfo(through).min)
+    through, bits = (np.int64, 63) if to.itemsize == 8 or to == np.uint32 else (np.int32, 31)
+    lowest = -(2.0**bits)
     fits = (wide >= lowest) & (wide < -lowest)
     return np.where(fits, wide, lowest).astype(through).astype(to)
 
@@ -69,7 +69,7 @@ def _whole(x: np.ndarray, to: np.dtype[Any]) -> np.ndarray:
 def wrapping_codes(to: np.dtype[Any]) -> np.ndarray:
     """For each low byte of an integer, the byte of a format that keeps only its lowest bits."""
     bits = np.arange(256)
-    info = ml_dtypes.iinfo(to)
+    info = ml_dtypes.iinfo(to.type)
     span = int(info.max) - int(info.min) + 1
     return ((bits - int(info.min)) % span + int(info.min)).astype(np.int8).astype(to).view(np.uint8)
 
@@ -81,8 +81,6 @@ def rounding_tables(to: np.dtype[Any], saturate: bool, round_mode: str) -> tuple
     The number of thresholds that a magnitude reaches is the rank of the number it becomes; codes
     has a row for positive and one for negative numbers, and NaN's code in its last column.
     """
-    if to in SMALL_INTEGERS:
-        return _cutting_tables(to)
     magnitudes = np.unique(np.abs(values_of(to).astype(np.float32)))
     magnitudes = magnitudes[np.isfinite(magnitudes)]
     limits = _power_thresholds(magnitudes, round_mode) if to == E8M0 else _nearest_thresholds(magnitudes)
@@ -120,14 +118,3 @@ def _power_thresholds(magnitudes: np.ndarray, round_mode: str) -> np.ndarray:
         return (magnitudes + upper) / 2
     with np.errstate(over="ignore"):
         return upper if round_mode == "down" else np.nextafter(magnitudes, np.float32(np.inf))
-
-
-def _cutting_tables(to: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Tables that drop the fraction and stop at the ends of the range."""
-    info = ml_dtypes.iinfo(to)
-    lowest, highest = int(info.min), int(info.max)
-    ranks = np.arange(257)
-    ranks[256] = 0
-    rows = np.stack([np.minimum(ranks, highest), np.maximum(-ranks, lowest)])
-    limits = np.arange(1, max(highest, -lowest) + 1)
-    return _filled(limits.astype(np.float32)), rows.astype(np.int8).astype(to).view(np.uint8)

@@ -122,10 +122,12 @@ def generate(
     types = list(dtypes)
     loads = [f"x{k}[u(o{k} + j)]" if inner[k] else f"x{k}[u(o{k})]" for k in range(len(dtypes))]
     loads = [f"{_WIDEN[d]}({load})" if d in _WIDEN else load for d, load in zip(dtypes, loads, strict=True)]
-    body, scalars = [], []
+    body: list[str] = []
+    scalars: list[Any] = []
     for step in steps:
         inputs = [None if i < 0 else types[i] for i in step.args]
         native = [None if d is None else computed(d) for d in inputs]
+        assert native[0] is not None
         known = {"T": type_name(native[0])}
         for name, value in step.op.scalars(*native).items():
             known[name] = f"p{len(scalars)}"

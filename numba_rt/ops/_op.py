@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar, get_type_hints
+from typing import Any, ClassVar, TypeVar, dataclass_transform, get_type_hints
 
 import numpy as np
 
@@ -113,6 +113,7 @@ def _short(value: object) -> str:
 T = TypeVar("T", bound=type[Op])
 
 
+@dataclass_transform(eq_default=False, frozen_default=True)
 def op(op_type: str, since: int = 1, domain: str = ONNX) -> Callable[[T], T]:
     """Register a class as the operator `domain::op_type`; the only registration there is."""
 

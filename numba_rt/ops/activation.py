@@ -63,7 +63,7 @@ class PRelu(Elementwise):
         check_same_dtype(("X", facts[0]), ("slope", facts[1]))
         check_dtype(facts[0], "X", NUMERIC | HALVES)
 
-    def infer(self, X: Fact, slope: Fact) -> Fact:  # type: ignore[override]
+    def infer(self, X: Fact, slope: Fact) -> Fact:
         out = super().infer(X, slope)
         if out.rank != X.rank or any(map(_differ, out.shape or (), X.shape or ())):
             raise ShapeError(f"slope = {slope} cannot be broadcast to the shape of X = {X}")
@@ -233,7 +233,7 @@ class SwiGLU(Elementwise):
         check_same_dtype(("A", facts[0]), ("B", facts[1]))
         check_dtype(facts[0], "A", FLOATS | HALVES)
 
-    def infer(self, A: Fact, B: Fact) -> Fact:  # type: ignore[override]
+    def infer(self, A: Fact, B: Fact) -> Fact:
         if A.rank != B.rank or any(map(_differ, A.shape or (), B.shape or ())):
             raise ShapeError(f"A = {A} and B = {B}: expected the same shape")
         return super().infer(A, B)
@@ -306,7 +306,7 @@ class BiasGelu(Biased):
 
     expr = biased(ERF_FORM)
 
-    def infer(self, A: Fact, B: Fact) -> Fact:  # type: ignore[override]
+    def infer(self, A: Fact, B: Fact) -> Fact:
         return super().infer(A, B)
 
     def evaluate(self, A: np.ndarray, B: np.ndarray) -> np.ndarray:
@@ -317,7 +317,7 @@ class BiasGelu(Biased):
 class FastGelu(Biased):
     """Gelu(X + bias), approximated by tanh"""
 
-    def infer(self, X: Fact, bias: Fact | None = None) -> Fact:  # type: ignore[override]
+    def infer(self, X: Fact, bias: Fact | None = None) -> Fact:
         return super().infer(X, bias)
 
     def expression(self, *dtypes: Any) -> str:

@@ -22,7 +22,7 @@ class Arithmetic(Elementwise):
         check_same_dtype(("A", facts[0]), ("B", facts[1]))
         check_dtype(facts[0], "A", NUMERIC | HALVES)
 
-    def infer(self, A: Fact, B: Fact) -> Fact:  # type: ignore[override]
+    def infer(self, A: Fact, B: Fact) -> Fact:
         return super().infer(A, B)
 
 
@@ -113,10 +113,10 @@ class Pow(Elementwise):
     cost = 30
 
     def check(self, *facts: Fact) -> None:
-        check_dtype(facts[0], "X", {INT32, INT64} | FLOATS | HALVES)
+        check_dtype(facts[0], "X", FLOATS | HALVES | {INT32, INT64})
         check_dtype(facts[1], "Y", NUMERIC | HALVES)
 
-    def infer(self, X: Fact, Y: Fact) -> Fact:  # type: ignore[override]
+    def infer(self, X: Fact, Y: Fact) -> Fact:
         return super().infer(X, Y)
 
     def expression(self, *dtypes: Any) -> str:

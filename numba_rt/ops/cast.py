@@ -11,8 +11,10 @@ from numba_rt.dtypes import (
     FLOAT32,
     FLOATS,
     HALVES,
+    INT64,
     INTEGERS,
     NATIVE,
+    NUMPY_TO_ONNX,
     STRING,
     dtype_name,
     from_onnx,
@@ -63,7 +65,7 @@ class Cast(Elementwise):
         if target(self.to) not in _CASTABLE:
             raise ShapeError(f"to = {dtype_name(target(self.to))}: no dtype can be cast to it")
 
-    def infer(self, input: Fact) -> Fact:  # type: ignore[override]
+    def infer(self, input: Fact) -> Fact:
         return super().infer(input)
 
     def result_dtype(self, *dtypes: Any) -> np.dtype[Any]:
@@ -110,8 +112,6 @@ class CastLike(Op):
 
 def cast_to(dtype: np.dtype[Any], saturate: bool = True, round_mode: str = "up") -> Cast:
     """The Cast that gives a dtype."""
-    from numba_rt.dtypes import NUMPY_TO_ONNX
-
     return Cast(to=NUMPY_TO_ONNX[dtype], saturate=saturate, round_mode=round_mode)
 
 
@@ -159,15 +159,21 @@ def lower_small(low: Lowering, x: View, y: View, saturate: bool, round_mode: str
         with np.errstate(all="ignore"):
             table = convert(values_of(x.dtype), y.dtype, saturate, round_mode)
         low.call(look_up, low.view(x, (x.size,), np.uint8), low.const(table.view(flat.dtype)), flat, tasks)
-    elif y.dtype in SMALL_INTEGERS and (x.dtype in INTEGERS or x.dtype == BOOL):
+    elif y.dtype in SMALL_INTEGERS:
+        if x.dtype in FLOATS | HALVES:
+            x = _through(low, x, INT64)
         low.call(look_up, low.flat(x), low.const(wrapping_codes(y.dtype)), flat, tasks)
     else:
         if x.dtype != FLOAT32:
-            wide = low.scratch(x.shape, FLOAT32)
-            cast_to(FLOAT32).lower(low, x, wide)
-            x = wide
+            x = _through(low, x, FLOAT32)
         thresholds, codes = rounding_tables(y.dtype, saturate, round_mode)
         low.call(round_to_codes, low.flat(x), low.const(thresholds), low.const(codes), flat, tasks)
+
+
+def _through(low: Lowering, x: View, dtype: np.dtype[Any]) -> View:
+    made = low.scratch(x.shape, dtype)
+    cast_to(dtype).lower(low, x, made)
+    return made
 
 
 @op("BitCast", since=26)

@@ -29,7 +29,7 @@ class Comparison(Elementwise):
         check_same_dtype(("A", facts[0]), ("B", facts[1]))
         check_dtype(facts[0], "A", self.allowed)
 
-    def infer(self, A: Fact, B: Fact) -> Fact:  # type: ignore[override]
+    def infer(self, A: Fact, B: Fact) -> Fact:
         return super().infer(A, B)
 
     def result_dtype(self, *dtypes: Any) -> np.dtype[Any]:
@@ -101,7 +101,7 @@ class Property(Elementwise):
     def check(self, *facts: Fact) -> None:
         check_dtype(facts[0], "X", FLOATS | HALVES | SMALL_FLOATS)
 
-    def infer(self, X: Fact) -> Fact:  # type: ignore[override]
+    def infer(self, X: Fact) -> Fact:
         return super().infer(X)
 
     def result_dtype(self, *dtypes: Any) -> np.dtype[Any]:
@@ -156,7 +156,7 @@ class Where(Elementwise):
             raise ShapeError(f"condition = {facts[0]}: expected bool")
         check_same_dtype(("X", facts[1]), ("Y", facts[2]))
 
-    def infer(self, condition: Fact, X: Fact, Y: Fact) -> Fact:  # type: ignore[override]
+    def infer(self, condition: Fact, X: Fact, Y: Fact) -> Fact:
         return super().infer(condition, X, Y)
 
     def result_dtype(self, *dtypes: Any) -> np.dtype[Any]:

@@ -116,7 +116,8 @@ class FusedElementwise(Elementwise):
     def evaluate(self, *inputs: np.ndarray) -> np.ndarray:
         arrays = list(inputs)
         for step in self.steps:
-            arrays.append(step.op.evaluate(*(None if i == ABSENT else arrays[i] for i in step.args)))
+            operands = (None if i == ABSENT else arrays[i] for i in step.args)
+            arrays.append(step.op.evaluate(*operands))  # type: ignore[attr-defined]
         return arrays[-1]
 
     def result_dtype(self, *dtypes: Any) -> np.dtype[Any]:

@@ -24,7 +24,7 @@ class Logical(Elementwise):
         check_dtype(facts[0], "A", {BOOL})
         check_dtype(facts[1], "B", {BOOL})
 
-    def infer(self, A: Fact, B: Fact) -> Fact:  # type: ignore[override]
+    def infer(self, A: Fact, B: Fact) -> Fact:
         return super().infer(A, B)
 
 
@@ -68,7 +68,7 @@ class Not(Elementwise):
     def check(self, *facts: Fact) -> None:
         check_dtype(facts[0], "X", {BOOL})
 
-    def infer(self, X: Fact) -> Fact:  # type: ignore[override]
+    def infer(self, X: Fact) -> Fact:
         return super().infer(X)
 
     def evaluate(self, X: np.ndarray) -> np.ndarray:
@@ -85,7 +85,7 @@ class Bitwise(Elementwise):
         check_same_dtype(("A", facts[0]), ("B", facts[1]))
         check_dtype(facts[0], "A", INTEGERS)
 
-    def infer(self, A: Fact, B: Fact) -> Fact:  # type: ignore[override]
+    def infer(self, A: Fact, B: Fact) -> Fact:
         return super().infer(A, B)
 
 
@@ -129,7 +129,7 @@ class BitwiseNot(Elementwise):
     def check(self, *facts: Fact) -> None:
         check_dtype(facts[0], "X", INTEGERS)
 
-    def infer(self, X: Fact) -> Fact:  # type: ignore[override]
+    def infer(self, X: Fact) -> Fact:
         return super().infer(X)
 
     def evaluate(self, X: np.ndarray) -> np.ndarray:
@@ -152,7 +152,7 @@ class BitShift(Elementwise):
         if self.direction not in ("LEFT", "RIGHT"):
             raise ShapeError(f"direction = {self.direction!r}: expected LEFT or RIGHT")
 
-    def infer(self, X: Fact, Y: Fact) -> Fact:  # type: ignore[override]
+    def infer(self, X: Fact, Y: Fact) -> Fact:
         return super().infer(X, Y)
 
     def expression(self, *dtypes: Any) -> str:

@@ -26,7 +26,7 @@ class Unary(Elementwise):
     def check(self, *facts: Fact) -> None:
         check_dtype(facts[0], self.input_name(0), self.allowed)
 
-    def infer(self, X: Fact) -> Fact:  # type: ignore[override]
+    def infer(self, X: Fact) -> Fact:
         return super().infer(X)
 
     def evaluate(self, X: np.ndarray) -> np.ndarray:
@@ -36,7 +36,7 @@ class Unary(Elementwise):
 class UnaryOfInput(Unary):
     """One number, which ONNX calls input."""
 
-    def infer(self, input: Fact) -> Fact:  # type: ignore[override]
+    def infer(self, input: Fact) -> Fact:
         return super().infer(input)
 
 

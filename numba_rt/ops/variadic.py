@@ -108,9 +108,7 @@ class Clip(Elementwise):
             if not isinstance(fact.size, Sym) and fact.size != 1:
                 raise ShapeError(f"{name} = {fact}: expected a single number")
 
-    def infer(  # type: ignore[override]
-        self, input: Fact, min: Fact | None = None, max: Fact | None = None
-    ) -> Fact:
+    def infer(self, input: Fact, min: Fact | None = None, max: Fact | None = None) -> Fact:
         self.check(input, min, max)
         return Fact(input.dtype, input.shape)
 
