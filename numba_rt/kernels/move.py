@@ -7,8 +7,11 @@ Arrays are flat. Axes are described by an int64 array: `[x0, y0, end, outer]`, t
 from numba_rt.jit import inline, kernel, prange, u
 from numba_rt.simd.shuffle import VECTOR_BYTES, WIDEST, transpose_tile
 
-BLOCK = 64
-"""Rows of the result a task transposes at a time: whole cache lines of the source."""
+LINE = 64
+"""Bytes of a cache line: squares of that side are read and written whole."""
+BLOCK_M = 128
+BLOCK_N = 64
+"""Rows and columns of the result that are transposed at a time: few enough pages to stay known."""
 
 
 @kernel
@@ -67,9 +70,9 @@ def transpose_axes(x, g, y, tasks):
     outer, at = g[3], 4 + 3 * g[3]
     m, sy = g[at], g[at + 2]
     n, sx = g[at + 3], g[at + 4]
-    tile = min(WIDEST, VECTOR_BYTES // x.itemsize)
-    blocks = (m + BLOCK - 1) // BLOCK
-    parts = (n + BLOCK - 1) // BLOCK
+    tile, line = min(WIDEST, VECTOR_BYTES // x.itemsize), LINE // x.itemsize
+    blocks = (m + BLOCK_M - 1) // BLOCK_M
+    parts = (n + BLOCK_N - 1) // BLOCK_N
     units = blocks * parts
     for a in range(outer):
         units *= g[4 + 3 * a]
@@ -84,13 +87,20 @@ def transpose_axes(x, g, y, tasks):
                 rest //= g[a]
                 px += i * g[a + 1]
                 py += i * g[a + 2]
-            i1, j1 = min(m, (block + 1) * BLOCK), min(n, (part + 1) * BLOCK)
-            for j in range(part * BLOCK, j1, tile):
-                for i in range(block * BLOCK, i1, tile):
-                    if i + tile <= i1 and j + tile <= j1:
-                        transpose_tile(x, px + j * sx + i, sx, y, py + i * sy + j, sy)
-                    else:
-                        _edge(x, px + j * sx, sx, y, py + j, sy, i, min(i + tile, i1), min(tile, j1 - j))
+            i1, j1 = min(m, (block + 1) * BLOCK_M), min(n, (part + 1) * BLOCK_N)
+            for i in range(block * BLOCK_M, i1, line):
+                for j in range(part * BLOCK_N, j1, line):
+                    _square(x, px, sx, y, py, sy, i, min(i + line, i1), j, min(j + line, j1), tile)
+
+
+@inline
+def _square(x, px, sx, y, py, sy, i0, i1, j0, j1, tile):
+    for j in range(j0, j1, tile):
+        for i in range(i0, i1, tile):
+            if i + tile <= i1 and j + tile <= j1:
+                transpose_tile(x, px + j * sx + i, sx, y, py + i * sy + j, sy)
+            else:
+                _edge(x, px + j * sx, sx, y, py + j, sy, i, min(i + tile, i1), min(tile, j1 - j))
 
 
 @inline
