@@ -112,11 +112,13 @@ def max_positions(x, g, first, by_column, y, positions, tasks):
             base = i // out_w // g[4] // g[3] * volume
             w0, h0, d0 = ow * g[11] - g[17], oh * g[10] - g[16], od * g[9] - g[15]
             best, where = first, np.int64(-1)
-            for d in range(d0, d0 + g[6] * g[12], g[12]):
-                for h in range(h0, h0 + g[7] * g[13], g[13]):
+            for kd in range(g[6]):
+                for kh in range(g[7]):
+                    d, h = d0 + kd * g[12], h0 + kh * g[13]
                     if d < 0 or d >= g[0] or h < 0 or h >= g[1]:
                         continue
-                    for w in range(w0, w0 + g[8] * g[14], g[14]):
+                    for kw in range(g[8]):
+                        w = w0 + kw * g[14]
                         if w < 0 or w >= g[2]:
                             continue
                         at = (d * g[1] + h) * g[2] + w
