@@ -15,7 +15,7 @@ from converter.types import to_fact
 from numba_rt.dtypes import from_onnx
 from numba_rt.graph import Fact
 
-_PACKED_BITS = {
+_PACKED_BITS: dict[int, int] = {
     onnx.TensorProto.UINT4: 4,
     onnx.TensorProto.INT4: 4,
     onnx.TensorProto.FLOAT4E2M1: 4,
@@ -49,10 +49,10 @@ def overview(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Overvi
     model, _ = read(source)
     graphs = list(_graphs(model.graph))
     nodes = [n for g in graphs for n in g.node] + [n for f in model.functions for n in f.node]
-    tensors = [t for g in graphs for t in g.initializer] + [
-        t.values for g in graphs for t in g.sparse_initializer
-    ]
+    tensors = [t for g in graphs for t in g.initializer]
+    tensors += [t.values for g in graphs for t in g.sparse_initializer]
     stored = {t.name for t in model.graph.initializer}
+    fed = [v for v in model.graph.input if v.name not in stored]
     about = {
         "producer": f"{model.producer_name} {model.producer_version}".strip(),
         "domain": model.domain,
@@ -61,19 +61,19 @@ def overview(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Overvi
     }
     return Overview(
         name=model.graph.name,
-        inputs=[
-            (v.name, to_fact(v.type, f"input {v.name!r}")) for v in model.graph.input if v.name not in stored
-        ],
+        inputs=[(v.name, to_fact(v.type, f"input {v.name!r}")) for v in fed],
         outputs=[(v.name, to_fact(v.type, f"output {v.name!r}")) for v in model.graph.output],
-        operators=Counter(
-            n.op_type if n.domain in ("", "ai.onnx") else f"{n.domain}.{n.op_type}" for n in nodes
-        ),
+        operators=Counter(_name(n) for n in nodes),
         parameters=sum(math.prod(t.dims) for t in tensors),
         parameter_bytes=sum(_nbytes(t) for t in tensors),
         opsets={entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
         about={k: v for k, v in about.items() if v},
         metadata={entry.key: entry.value for entry in model.metadata_props},
     )
+
+
+def _name(node: onnx.NodeProto) -> str:
+    return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
 
 
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:

@@ -14,7 +14,7 @@ from numba_rt import threads as thread_pool
 from numba_rt.dtypes import STRING, dtype_name
 from numba_rt.errors import InputError
 from numba_rt.feeds import check_feed
-from numba_rt.graph import Fact, Graph, Sym, Value
+from numba_rt.graph import Dim, Fact, Graph, Sym, Value
 from numba_rt.optimize import Report, optimize
 from numba_rt.plan import Plan, schedule
 from numba_rt.printable import printable
@@ -64,7 +64,7 @@ class TensorInfo:
         fact = value.fact
         shape = None
         if fact.shape is not None:
-            shape = tuple(str(d) if isinstance(d, Sym) else int(d) for d in fact.shape)
+            shape = tuple(_dim(d) for d in fact.shape)
         return TensorInfo(value.name, fact.dtype, shape, fact.kind)
 
     def __str__(self) -> str:
@@ -205,6 +205,13 @@ def explain(report: Report, name: str) -> None:
     sys.stderr.write("\n".join([f"numba_rt: model {printable(name)}", *lines]) + "\n")
 
 
+def _dim(dim: Dim) -> int | str | None:
+    """A dimension as users see it: a size that has no name of its own is None."""
+    if isinstance(dim, Sym):
+        return None if "#" in str(dim) else str(dim)
+    return int(dim)
+
+
 def _plain_dtype(fact: Fact) -> np.dtype[Any] | None:
     """dtype of an input whose arrays can be taken as they are; None if elements must be looked at."""
     return fact.dtype if fact.kind == "tensor" and fact.dtype != STRING else None
@@ -214,4 +221,3 @@ def _describe(result: Any) -> str:
     if isinstance(result, np.ndarray):
         return f"{dtype_name(result.dtype)}{list(result.shape)}"
     return type(result).__name__
-

@@ -82,7 +82,7 @@ def _lower(
     spans = []
     for node in nodes:
         start = len(low.calls)
-        low.node = node
+        low.node, low.taken = node, reuse.taken.get(id(node))
         ins = [_operand(v, facts, known) for v in node.inputs]
         outs = [_operand(v, facts, set()) for v in node.outputs]
         if node.op.view:
@@ -123,7 +123,7 @@ def copy(low: Lowering, x: View, y: View) -> None:
 
 
 def _copy_known_outputs(segment: Segment, facts: dict[int, Fact], known: set[int], low: Lowering) -> None:
-    low.node = None
+    low.node = low.taken = None
     for value in segment.outputs:
         if id(value) in known:
             fact = facts[id(value)]

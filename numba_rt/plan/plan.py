@@ -104,4 +104,3 @@ class Plan:
         if place is None:
             return "constant"
         return f"@{place.index + view.offset}" if place.kind == "arena" else f"{place.kind} {place.index}"
-

@@ -12,9 +12,7 @@ from numba_rt.pool import TensorPool
 from numba_rt.program import Program
 from tests.random_graphs import Drawn, evaluate, graphs
 
-SETTINGS = settings(
-    max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)
+SETTINGS = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 def plan_of(drawn: Drawn) -> tuple[Segment | None, Plan | None]:
