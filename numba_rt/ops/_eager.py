@@ -53,7 +53,7 @@ def _run_kernels(
     if over is not None:
         outputs[0] = inputs[over].view(made[0].dtype)
     low = Lowering(threads)
-    low.node = None
+    low.taken = over
     ins = [None if x is None else low.const(x if x.flags.writeable else x.copy()) for x in inputs]
     ins = [
         None if view is None or x is None else low.view(view, x.shape)

@@ -91,6 +91,8 @@ class Lowering:
         self.threads = threads
         self.calls: list[Call] = []
         self.node: Any = None
+        self.taken: int | None = None
+        """Input of the present node whose memory its output 0 has taken over."""
 
     # -- views ------------------------------------------------------------------------------
 

@@ -58,7 +58,7 @@ class Placing(Op):
     ) -> None:
         """output = data with rows of `inner` elements placed at offsets."""
         words, kind = words_of(data.dtype), self.reduces()
-        low.call(copy_bits, low.bits(data), low.bits(output), low.tasks(data.nbytes / 8))
+        _copy(low, data, output)
         if data.dtype == BOOL and kind:
             kind = 3 if REDUCTIONS[kind] in ("add", "max") else 4
         ordered = kind and data.dtype != BOOL
@@ -67,6 +67,12 @@ class Placing(Op):
         )
         inner *= words
         low.call(scatter_rows, offsets, rows, kind, inner, inner, made, low.tasks(updates.size))
+
+
+def _copy(low: Lowering, data: View, output: View) -> None:
+    """output = data, unless it lies in data's memory."""
+    if low.taken != 0:
+        low.call(copy_bits, low.bits(data), low.bits(output), low.tasks(data.nbytes / 8))
 
 
 def _placed(data: np.ndarray, place: Any, updates: np.ndarray, reduction: str) -> np.ndarray:
@@ -105,7 +111,7 @@ class ScatterElements(Placing):
 
     def lower(self, low: Lowering, data: View, indices: View, updates: View, output: View) -> None:
         if updates.size == 0:
-            low.call(copy_bits, low.bits(data), low.bits(output), low.tasks(data.nbytes / 8))
+            _copy(low, data, output)
             return
         words = words_of(data.dtype)
         offsets = offsets_of_elements(low, indices, data.shape, check_axis(self.axis, data.rank), words)
@@ -120,7 +126,7 @@ class Scatter(Placing):
 
     def current(self) -> ScatterElements:
         """The operator under its present name."""
-        return ScatterElements(axis=self.axis)  # type: ignore[call-arg]
+        return ScatterElements(axis=self.axis)
 
     def infer(self, data: Fact, indices: Fact, updates: Fact) -> Fact:
         return self.current().infer(data, indices, updates)
@@ -153,7 +159,7 @@ class ScatterND(Placing):
 
     def lower(self, low: Lowering, data: View, indices: View, updates: View, output: View) -> None:
         if updates.size == 0:
-            low.call(copy_bits, low.bits(data), low.bits(output), low.tasks(data.nbytes / 8))
+            _copy(low, data, output)
             return
         inner = prod(data.shape[indices.shape[-1] :])
         offsets = offsets_of_tuples(low, indices, data.shape, 0, words_of(data.dtype))
@@ -197,9 +203,7 @@ class TensorScatter(Placing):
         axis = check_axis(self.axis, past_cache.rank)
         batch, capacity, length = past_cache.shape[0], past_cache.shape[axis], update.shape[axis]
         if update.size == 0:
-            low.call(
-                copy_bits, low.bits(past_cache), low.bits(present_cache), low.tasks(past_cache.nbytes / 8)
-            )
+            _copy(low, past_cache, present_cache)
             return
         rows, inner = prod(past_cache.shape[1:axis]), prod(past_cache.shape[axis + 1 :])
         starts = low.const(np.zeros(batch, np.int64)) if write_indices is None else write_indices

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numba_rt.graph import Fact, Sym
+from numba_rt.graph import Fact, Graph, Sym
+from numba_rt.model import Model
 from numba_rt.ops import _lowering, get
 from numba_rt.ops._eager import run_op
 from numba_rt.ops._infer import infer
@@ -224,3 +225,25 @@ def test_values_through_shape_arithmetic() -> None:
     assert value("Expand", ints(n), ints(2)) == [n, n]
     assert value("Pad", shape, ints(1, 0)) == [0, b, n, 12]
     assert value("ScatterND", shape, Fact.of(np.array([[1]])), ints(5)) == [b, 5, 12]
+
+
+def test_scatter_in_a_plan_takes_over_without_a_copy() -> None:
+    """Data that nothing else reads is updated where it lies."""
+    relu, scatter = (get("", name) for name in ("Relu", "ScatterND"))
+    assert relu is not None and scatter is not None
+    graph = Graph("cache")
+    x = graph.input("x", Fact(np.dtype(np.float32), (4, 3)))
+    at = graph.input("at", Fact(np.dtype(np.int64), (2, 1)))
+    made = graph.node(relu(), [x], 1, "relu").outputs[0]
+    update = graph.input("update", Fact(np.dtype(np.float32), (2, 3)))
+    placed = graph.node(scatter(), [made, at, update], 1, "scatter").outputs[0]
+    graph.outputs = graph.node(relu(), [placed], 1, "last").outputs
+    model = Model(graph, threads=1, optimized=False)
+    feeds = {
+        "x": np.ones((4, 3), np.float32),
+        "at": np.array([[0], [2]]),
+        "update": np.full((2, 3), 5, np.float32),
+    }
+    (got,) = model.run(feeds)
+    np.testing.assert_array_equal(got[:, 0], [5, 1, 5, 1])
+    assert "copy_bits" not in str(model.plan(**feeds))
