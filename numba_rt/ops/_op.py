@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, ClassVar, TypeVar, dataclass_transform, get_type_hints
 
 import numpy as np
@@ -139,6 +140,7 @@ def get(domain: str, op_type: str) -> type[Op] | None:
     return REGISTRY.get(("" if domain == "ai.onnx" else domain, op_type))
 
 
+@lru_cache(maxsize=None)
 def attribute_types(cls: type[Op]) -> dict[str, Any]:
     """Attribute name → annotated type."""
     hints = get_type_hints(cls)
