@@ -6,9 +6,11 @@ import numpy as np
 
 from numba_rt.jit import kernel, prange, u
 from numba_rt.simd.isa import ISA
+from numba_rt.simd.shuffle import transpose_tile
 
 __all__ = ["NR", "pack_b", "pack_columns", "pack_conv", "pack_rows", "packed_size"]
 
+LANES = ISA.lanes
 NR = ISA.nr
 """Columns of a panel."""
 
@@ -101,7 +103,11 @@ def pack_columns(b, g, packed, tasks):
             matrix, panel = item // panels, item % panels
             source = matrix // g[1] * g[5] + matrix % g[1] * g[6] + panel * NR * ld
             cols = min(NR, n - panel * NR)
-            for i in range(k):
+            whole = k // LANES * LANES if cols == NR else 0
+            for i in range(0, whole, LANES):
+                for j in range(0, NR, LANES):
+                    transpose_tile(b, source + j * ld + i, ld, packed, (item * k + i) * NR + j, NR)
+            for i in range(whole, k):
                 target = (item * k + i) * NR
                 for j in range(cols):
                     packed[u(target + j)] = b[u(source + j * ld + i)]
