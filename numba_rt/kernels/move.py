@@ -125,17 +125,19 @@ def fill_bits(value, y, tasks):
 def pad_axes(x, value, g, table, y, tasks):
     """y[i, j, ...] = x[table[i] + table[j] + ...], or `value` where a table entry is negative.
 
-    g is `[outer, n, lo, hi]`, then `size, start in table` of the outer axes; the table of the
-    last axis, of size n, comes first, and is contiguous in [lo, hi).   value: (words,).
+    g is `[outer, n, lo, hi, first]`, then `size, start in table` of the outer axes. Of the last
+    axis, of size n, the elements [lo, hi) are neighbours from `first` + lo on in x; the table
+    begins with the others.   value: (words,).
     """
     outer, n, lo, hi = g[0], g[1], g[2], g[3]
+    gap = hi - lo
     mask = value.size - 1
     rows = y.size // n
     for t in prange(tasks):
         for row in range(t * rows // tasks, (t + 1) * rows // tasks):
             px, rest, inside = 0, row, True
             for back in range(outer):
-                a = 4 + 2 * (outer - 1 - back)
+                a = 5 + 2 * (outer - 1 - back)
                 entry = table[g[a + 1] + rest % g[a]]
                 rest //= g[a]
                 inside = inside and entry >= 0
@@ -145,13 +147,15 @@ def pad_axes(x, value, g, table, y, tasks):
                 for i in range(n):
                     y[u(py + i)] = value[u(i & mask)]
                 continue
-            start = px + table[lo] - lo if hi > lo else 0
+            start = px + g[4]
             for i in range(lo):
-                y[u(py + i)] = x[u(px + table[i])] if table[i] >= 0 else value[u(i & mask)]
+                entry = table[i]
+                y[u(py + i)] = x[u(px + entry)] if entry >= 0 else value[u(i & mask)]
             for i in range(lo, hi):
                 y[u(py + i)] = x[u(start + i)]
             for i in range(hi, n):
-                y[u(py + i)] = x[u(px + table[i])] if table[i] >= 0 else value[u(i & mask)]
+                entry = table[i - gap]
+                y[u(py + i)] = x[u(px + entry)] if entry >= 0 else value[u(i & mask)]
 
 
 @kernel

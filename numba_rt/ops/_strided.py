@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from numba_rt.kernels.move import copy_axes, copy_bits, fill_bits, transpose_axes
+from numba_rt.kernels.move import copy_axes, fill_bits, transpose_axes
 from numba_rt.ops._lowering import Lowering, View
 
 Axis = tuple[int, int, int]
@@ -46,12 +46,6 @@ def copy_strided(
     inner = merged[-1]
     if turned or (across and inner[2] == 1 and min(across[0], inner[0]) >= SHORT):
         _transpose(low, x, y, merged, across, x0, y0)
-        return
-    if len(merged) == 1 and inner[1:] == (1, 1):
-        whole_x, whole_y = low.bits(x), low.bits(y)
-        item = whole_x.dtype.itemsize
-        part_x, part_y = (low.view(v, (size,), None, at * item) for v, at in ((whole_x, x0), (whole_y, y0)))
-        low.call(copy_bits, part_x, part_y, low.tasks(size * item / 8))
         return
     tasks = low.tasks(size * x.dtype.itemsize / 8 if inner[1] == inner[2] == 1 else size)
     table, end = _shared_rows(_long_runs_last(merged), tasks)

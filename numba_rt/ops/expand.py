@@ -29,7 +29,7 @@ class Expand(Op):
         target = np.broadcast_shapes(input.shape, tuple(int(d) for d in shape))
         return np.broadcast_to(input, target).copy()
 
-    def lower(self, low: Lowering, input: View, shape: View, output: View) -> None:
+    def lower(self, low: Lowering, input: View, shape: View | None, output: View) -> None:
         sizes = (1,) * (output.rank - input.rank) + input.shape
         axes = [
             (n, 0 if size == 1 else sx, sy)

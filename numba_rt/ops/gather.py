@@ -131,6 +131,17 @@ class GatherND(Op):
             _select(low, data, offsets, 1, data.size, inner, output)
 
 
+def _bad_length(length: int, time: int) -> IndexRangeError:
+    return IndexRangeError(f"sequence_lens contains {length}: expected 0 to {time}, the time axis")
+
+
+def check_lengths(lengths: np.ndarray, time: int) -> None:
+    """Refuse sequences longer than the time axis."""
+    bad = lengths[(lengths < 0) | (lengths > time)]
+    if bad.size:
+        raise _bad_length(int(bad[0]), time)
+
+
 @op("ReverseSequence", since=28)
 class ReverseSequence(Op):
     """The first sequence_lens[b] steps of each batch entry in reverse order, the others as they are."""
@@ -154,16 +165,19 @@ class ReverseSequence(Op):
             )
         return input.without_value()
 
+    def evaluate(self, input: np.ndarray, sequence_lens: np.ndarray) -> np.ndarray:
+        time = np.arange(input.shape[self.time_axis])[:, None]
+        check_lengths(sequence_lens, time.size)
+        source = np.where(time < sequence_lens, sequence_lens - 1 - time, time)
+        batch = np.arange(sequence_lens.size)
+        return input[source, batch] if self.time_axis == 0 else input[batch[:, None], source.T]
+
     def lower(self, low: Lowering, input: View, sequence_lens: View, output: View) -> None:
         if output.size == 0:
             return
         time, batch = input.shape[self.time_axis], input.shape[self.batch_axis]
         inner = prod(input.shape[2:])
-        status = low.guard(
-            lambda bad: IndexRangeError(
-                f"sequence_lens contains {bad}: expected 0 to {time}, the size of the time axis"
-            )
-        )
+        status = low.guard(lambda bad: _bad_length(bad, time))
         offsets = low.scratch((time * batch,), np.int64)
         time_first = self.time_axis == 0
         strides = (batch, 1) if time_first else (1, time)

@@ -57,10 +57,11 @@ class Pad(Op):
         if self.mode != "constant" and kept == 0 and max(before, after) > 0:
             raise ShapeError(f"mode = {self.mode!r} cannot pad axis {axis}: nothing of it is left to repeat")
 
-    def source(self, n: int, before: int, after: int) -> np.ndarray:
-        """Index of the input each index of the output takes, -1 for the constant."""
+    def source(self, n: int, before: int, after: int, where: np.ndarray | None = None) -> np.ndarray:
+        """Index of the input each index of the output (or those in `where`) takes, -1 for the constant."""
         start, kept = max(-before, 0), n + min(before, 0) + min(after, 0)
-        index = np.arange(-max(before, 0), kept + max(after, 0))
+        index = np.arange(n + before + after) if where is None else where
+        index = index - max(before, 0)
         if self.mode == "constant":
             return np.where((index >= 0) & (index < kept), index + start, -1)
         if self.mode == "wrap":
@@ -105,26 +106,27 @@ class Pad(Op):
         places = None if axes is None or axes.constant is None else axes.constant.reshape(-1).tolist()
         amounts = _by_axis(data.rank, pads.constant.reshape(-1).tolist(), places)
         merged = _merged(data.shape, amounts, words_of(data.dtype))
-        tables = [self.table(n, stride, scale, *amount) for n, stride, scale, amount in merged]
-        last = tables.pop()
-        lo, hi = _contiguous(last)
+        n, stride, scale, (before, after) = merged.pop()
+        lo, kept = max(before, 0), n + min(before, 0) + min(after, 0)
+        borders = np.concatenate([np.arange(lo), np.arange(lo + kept, n + before + after)])
+        last = _scaled(self.source(n, before, after, borders), stride, scale)
+        tables = [_scaled(self.source(n, *amount), stride) for n, stride, _, amount in merged]
         starts = np.cumsum([last.size, *(t.size for t in tables)])[:-1]
         outer = [v for t, at in zip(tables, starts, strict=True) for v in (t.size, at)]
-        geometry = low.const(np.array([len(tables), last.size, lo, hi, *outer], np.int64))
+        row, first = (n + before + after) * scale, (max(-before, 0) - lo) * stride
+        fixed = [len(tables), row, lo * scale, (lo + kept) * scale, first]
+        geometry = low.const(np.array([*fixed, *outer], np.int64))
         table = low.const(np.concatenate([last, *tables]).astype(np.int64))
         value = zero(low, data.dtype) if constant_value is None else constant_value
         bits = low.bits(data)
         tasks = low.tasks(output.nbytes / 4)
         low.call(pad_axes, bits, low.bits(value), geometry, table, low.bits(output), tasks)
 
-    def table(self, n: int, stride: int, scale: int, before: int, after: int) -> np.ndarray:
-        """Offset in the input of each index of the output; `scale` elements move together."""
-        index = self.source(n, before, after)
-        offsets = np.where(index >= 0, index * stride, -1)
-        if scale == 1:
-            return offsets
-        inner = offsets[:, None] + np.arange(scale)
-        return np.where(index[:, None] >= 0, inner, -1).reshape(-1)
+
+def _scaled(index: np.ndarray, stride: int, scale: int = 1) -> np.ndarray:
+    """Offsets in the input for indices of an axis, of which `scale` neighbours move together."""
+    offsets = index[:, None] * stride + np.arange(scale)
+    return np.where(index[:, None] >= 0, offsets, -1).reshape(-1)
 
 
 def _by_axis(rank: int, pads: Sequence[Any], axes: Sequence[int] | None) -> list[tuple[Any, Any]]:
@@ -163,12 +165,3 @@ def _merged(
         merged[-1] = (n, stride, scale, amount)
     n, stride, scale, amount = merged.pop() if merged else (1, words, 1, (0, 0))
     return [*merged, (n, stride, scale * words, amount)]
-
-
-def _contiguous(table: np.ndarray) -> tuple[int, int]:
-    """The longest range in which the offsets are of neighbours."""
-    breaks = np.flatnonzero((np.diff(table) != 1) | (table[:-1] < 0)) + 1
-    edges = np.concatenate([[0], breaks, [table.size]])
-    longest = int(np.argmax(np.diff(edges)))
-    lo, hi = int(edges[longest]), int(edges[longest + 1])
-    return (lo, hi) if table[lo] >= 0 else (0, 0)

@@ -11,7 +11,7 @@ from numba_rt.graph import Dim, Fact, Sym
 from numba_rt.ops._checks import check_axes, check_rank
 from numba_rt.ops._lowering import Lowering, View
 from numba_rt.ops._op import Op, op
-from numba_rt.ops._strided import copy_strided, strides_of
+from numba_rt.ops._strided import SHORT, copy_strided, strides_of
 
 
 def permute(
@@ -22,6 +22,16 @@ def permute(
     from_y = strides_of(made)
     axes = [(n, from_x[p], sy) for n, p, sy in zip(made, perm, from_y, strict=True)]
     copy_strided(low, x, y, axes, turned=turned)
+
+
+def _always_turned(perm: Sequence[int], shape: Sequence[Dim]) -> bool:
+    """Whether another axis comes last, and both are worth tiles as far as is known at load: the
+    kernel is then the same for all sizes.
+    """
+    moving = [p for p in perm if isinstance(shape[p], Sym) or shape[p] != 1]
+    if not moving or moving[-1] == max(moving):
+        return False
+    return all(isinstance(shape[p], Sym) or shape[p] >= SHORT for p in (moving[-1], max(moving)))
 
 
 @op("Transpose", since=25)
@@ -49,9 +59,7 @@ class Transpose(Op):
 
     def lower(self, low: Lowering, data: View, transposed: View) -> None:
         perm = self.order(data.rank)
-        known = data.symbolic_shape
-        moving = [p for p in perm if isinstance(known[p], Sym) or known[p] != 1]
-        permute(low, data, transposed, data.shape, perm, turned=bool(moving) and moving[-1] != max(moving))
+        permute(low, data, transposed, data.shape, perm, _always_turned(perm, data.symbolic_shape))
 
 
 def _check_blocks(input: Fact, blocksize: int, mode: str) -> None:

@@ -60,6 +60,7 @@ CASES = [
     Case("ReverseSequence", (f32(3, 5), i64(1, 5, 2)), {"batch_axis": 0, "time_axis": 1}),
     Case("ReverseSequence", (complex128(3, 5), i64(3, 2, 1, 0, 3)), {"batch_axis": 1, "time_axis": 0}),
     Case("ReverseSequence", (f32(0, 3), i64(0, 0, 0))),
+    Case("ReverseSequence", (np.array([["a", "b"], ["c", "d"]], object), i64(2, 1))),
     Case("ReverseSequence", (f32(5, 3), i64(5, 6, 3)), raises="sequence_lens contains 6"),
     Case("ReverseSequence", (f32(5, 3), i64(5, 6)), raises="does not have a length for each"),
     Case("ReverseSequence", (f32(5, 3), i64(5, 6, 3)), {"batch_axis": 0}, raises="expected 0 and 1"),
