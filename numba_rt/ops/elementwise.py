@@ -16,6 +16,7 @@ import numpy as np
 
 from numba_rt.graph import Fact
 from numba_rt.ops._checks import broadcast_shape
+from numba_rt.ops._eager import run_op
 from numba_rt.ops._generate import lower_steps
 from numba_rt.ops._lowering import Lowering
 from numba_rt.ops._op import OWN, Op, op
@@ -116,8 +117,11 @@ class FusedElementwise(Elementwise):
     def evaluate(self, *inputs: np.ndarray) -> np.ndarray:
         arrays = list(inputs)
         for step in self.steps:
-            operands = (None if i == ABSENT else arrays[i] for i in step.args)
-            arrays.append(step.op.evaluate(*operands))  # type: ignore[attr-defined]
+            operands = [None if i == ABSENT else arrays[i] for i in step.args]
+            if step.op.has("evaluate"):
+                arrays.append(step.op.evaluate(*operands))  # type: ignore[attr-defined]
+            else:
+                arrays.append(run_op(step.op, operands, 1)[0])
         return arrays[-1]
 
     def result_dtype(self, *dtypes: Any) -> np.dtype[Any]:
