@@ -167,6 +167,7 @@ def depthwise(x, w, bias, residual, table, tiles, g, f, y, tasks):
 
     x, w, bias, residual, y: flat float32; w is (taps, c); table: `Window.table()`; tiles:
     `depthwise_addresses()`; g: `depthwise_sizes(...)`; f: `epilogue(...)`. The residual must not be y.
+    Addresses of a band's rows lie on the stack: windows of some thousand taps are the limit.
     """
     pixels, c, taps, size, act = g[1], g[2], g[3], g[4], g[7]
     has_bias, has_residual = g[5] != 0, g[6] != 0
