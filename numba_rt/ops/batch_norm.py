@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from math import prod
 from typing import Any
@@ -20,31 +21,34 @@ from numba_rt.ops.norm import COST, check_channels
 from numba_rt.ops.reduce import lower_runs, reduce_sum
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Centre(Elementwise):
     """x - mean"""
 
     expr = "{0} - {1}"
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Standardise(Elementwise):
     """x / (sqrt(variance) + 1e-9)"""
 
-    expr = "{0} / ({T}(math.sqrt({1})) + {T}(1e-9))"
+    expr = "{0} / ({T}(np.sqrt({1})) + {T}(1e-9))"
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class DivideUnlessZero(Elementwise):
     """x / norm, 0 where the norm is 0."""
 
     expr = "{T}(0) if {1} == {T}(0) else {0} / {1}"
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Blend(Elementwise):
     """old * momentum + new * (1 - momentum)"""
 
-    expr = "{0} * {momentum} + {1} * ({T}(1) - {momentum})"
+    momentum: float
 
-    def __init__(self, momentum: float) -> None:
-        self.momentum = momentum
+    expr = "{0} * {momentum} + {1} * ({T}(1) - {momentum})"
 
 
 def over_axes(low: Lowering, x: View, axes: tuple[int, ...], power: int, finish: int) -> View:
