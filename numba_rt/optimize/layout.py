@@ -3,8 +3,11 @@ down the graph until they meet and cancel."""
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
+from numba_rt.dtypes import FLOAT32
 from numba_rt.graph import Value
 from numba_rt.ops._op import REGISTRY
 from numba_rt.ops.elementwise import Elementwise
@@ -29,6 +32,58 @@ def nhwc_of(value: Value) -> Value:
     """The NHWC data under the Transpose."""
     assert value.producer is not None and value.producer.inputs[0] is not None
     return value.producer.inputs[0]
+
+
+class Conv1dTo2d(Rule):
+    """Conv over one axis  →  Squeeze(Conv(Unsqueeze(x))) over two, the first of size 1"""
+
+    def pattern(op, x, w):
+        return op.Conv(x, w, ..., name="conv")
+
+    def check(m):
+        if m.x.fact.dtype != FLOAT32 or m.x.fact.shape is None or m.x.fact.rank != 3:
+            return ""
+        return None if m.w.is_constant else "the weights are not constant"
+
+    def replace(op, m):
+        conv, w = m.conv.op, m.w.constant
+        bias = m.conv.inputs[2] if len(m.conv.inputs) > 2 else None
+        height = np.array([2], np.int64)
+        wide = dataclasses.replace(
+            conv,
+            kernel_shape=(1, w.shape[2]),
+            strides=(1, *(conv.strides or (1,))),
+            dilations=(1, *(conv.dilations or (1,))),
+            pads=None if conv.pads is None else (0, conv.pads[0], 0, conv.pads[1]),
+        )
+        made = op.add(wide, op.Unsqueeze(m.x, height), w[:, :, None, :], bias)
+        return op.Squeeze(made, height)
+
+
+class SinkSqueeze(Rule):
+    """f(Squeeze(x))  →  Squeeze(f(x)), where f is elementwise with one input"""
+
+    def pattern(op, x, axes):
+        return op.OneOf(_ELEMENTWISE, op.Squeeze(x, axes), name="f")
+
+    def replace(op, m):
+        return op.Squeeze(op.add(m.f.op, m.x), m.axes)
+
+
+class UnsqueezeOfSqueeze(Rule):
+    """Unsqueeze(Squeeze(x, axes), axes)  →  x"""
+
+    shared = True
+
+    def pattern(op, x, axes, again):
+        return op.Unsqueeze(op.Squeeze(x, axes), again)
+
+    def check(m):
+        same = m.axes.is_constant and m.again.is_constant and np.array_equal(m.axes.constant, m.again.constant)
+        return None if same and (m.axes.constant >= 0).all() else ""
+
+    def replace(op, m):
+        return m.x
 
 
 class SinkElementwise(Rule):
@@ -154,6 +209,9 @@ class SinkPad(Rule):
 
 
 LAYOUT = (
+    Conv1dTo2d,
+    UnsqueezeOfSqueeze,
+    SinkSqueeze,
     ConvToNhwc,
     TransposeTwice,
     TransposeNothing,

@@ -175,19 +175,16 @@ def replace_value(graph: Graph, old: Value, new: Value) -> None:
 
 
 def _remove_unread(graph: Graph, nodes: Sequence[Node]) -> set[int]:
-    """Take out the matched nodes nobody reads any more, readers before what they read."""
+    """Take out the matched nodes nobody reads any more, and what only they read."""
     rest = list(dict.fromkeys(nodes))
     gone: set[int] = set()
-    removed = True
-    while removed:
-        removed = False
-        for node in rest:
-            if all(not v.uses and not graph.is_output(v) for v in node.outputs):
-                graph.remove([node])
-                rest.remove(node)
-                gone.add(id(node))
-                removed = True
-                break
+    while rest:
+        node = rest.pop(0)
+        if id(node) in gone or any(v.uses or graph.is_output(v) for v in node.outputs):
+            continue
+        graph.remove([node])
+        gone.add(id(node))
+        rest += [v.producer for v in node.inputs if v is not None and v.producer is not None]
     return gone
 
 

@@ -99,6 +99,11 @@ def two_convs(op, x):
     return op.GlobalAveragePool(op.Clip(op.Add(b, a), np.float32(0), np.float32(6)))
 
 
+def one_dimensional(op, x):
+    y = op.Relu(op.Conv(x, f32(8, 4, 3, seed=1), f32(8, seed=2), pads=(1, 1)))
+    return op.Conv(y, f32(5, 8, 2, seed=3), strides=(2,))
+
+
 X3, HEADS = f32(2, 5, 8), tuple(f32(2, 5, 3, 4, seed=s) for s in range(3))
 
 CASES = [
@@ -143,12 +148,16 @@ CASES = [
         ("NhwcConv", "Transpose", "Transpose"),
     ),
     Fusion(
-        "conv, residual", lambda op, x, r: conv_block(op, x, r), (f32(2, 4, 6, 5), f32(2, 16, 6, 5, seed=9)),
-        ("ConvResidual",),
+        "conv, residual", lambda op, x: conv_block(op, x, op.Conv(x, f32(16, 4, 1, 1, seed=8))), (f32(2, 4, 6, 5),),
+        ("ConvResidual",), ("NhwcConv", "NhwcConv", "Transpose", "Transpose"),
     ),
     Fusion(
         "two convs and a pool", two_convs, (f32(2, 4, 6, 5),), ("ConvResidual", "ConvClip", "SinkPool"),
-        ("NhwcConv", "NhwcConv", "NhwcGlobalAveragePool", "Transpose"),
+        ("NhwcConv", "NhwcConv", "NhwcGlobalAveragePool", "Reshape", "Transpose"),
+    ),
+    Fusion(
+        "one-dimensional convs", one_dimensional, (f32(1, 4, 11),), ("Conv1dTo2d", "SinkSqueeze", "ConvActivation"),
+        ("NhwcConv", "NhwcConv", "Squeeze", "Transpose", "Transpose", "Unsqueeze"), symbolic=(0, 2),
     ),
     Fusion(
         "batch norm alone",
