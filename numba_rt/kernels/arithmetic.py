@@ -89,10 +89,10 @@ def float_power(base, exponent):
 @inline
 def softplus(x, one):
     """log(1 + e**x); `one` is the 1 of x's type."""
-    e = km.exp(-abs(x))
-    u = one + e
-    log1p = e if u == one else km.log(u) * (e / (u - one))
-    return log1p + x if x > 0 else log1p
+    e = km.exp_neg(-abs(x))
+    sum_ = one + e
+    log1p = km.log(sum_) + (e - (sum_ - one)) / sum_  # the second term is what the sum lost
+    return log1p + (x if x > one - one else one - one)
 
 
 @inline

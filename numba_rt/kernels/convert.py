@@ -91,8 +91,7 @@ def _count_reached(thresholds, magnitude):
     count = 0
     for bit in range(7, -1, -1):
         step = 1 << bit
-        if magnitude >= thresholds[u(count + step - 1)]:
-            count += step
+        count += step * (magnitude >= thresholds[u(count + step - 1)])
     return count
 
 

@@ -96,7 +96,7 @@ class Elu(Unary):
     alpha: float = 1.0
 
     expr = "{alpha} * (km.exp({0}) - {T}(1)) if {0} < {T}(0) else {0}"
-    cost = 6
+    cost = 4
 
     def evaluate(self, X: np.ndarray) -> np.ndarray:
         return np.where(X < 0, X.dtype.type(self.alpha) * quiet(np.expm1, X), X)
@@ -110,7 +110,7 @@ class Selu(Unary):
     gamma: float = 1.05070102214813232421875
 
     expr = "{gamma} * ({alpha} * (km.exp({0}) - {T}(1)) if {0} < {T}(0) else {0})"
-    cost = 6
+    cost = 4
 
     def evaluate(self, X: np.ndarray) -> np.ndarray:
         return X.dtype.type(self.gamma) * Elu(alpha=self.alpha).evaluate(X)
@@ -123,7 +123,7 @@ class Celu(Unary):
     alpha: float = 1.0
 
     expr = "ke.maximum({T}(0), {0}) + ke.minimum({T}(0), {alpha} * (km.exp({0} / {alpha}) - {T}(1)))"
-    cost = 8
+    cost = 5
 
     def evaluate(self, X: np.ndarray) -> np.ndarray:
         zero, alpha = X.dtype.type(0), X.dtype.type(self.alpha)
@@ -136,7 +136,7 @@ class Sigmoid(Unary):
 
     expr = "km.sigmoid({0})"
     formula = sigmoid
-    cost = 8
+    cost = 5
 
 
 @op("HardSigmoid", since=22)
@@ -171,7 +171,7 @@ class Softplus(Unary):
 
     expr = "ka.softplus({0}, {T}(1))"
     formula = softplus
-    cost = 14
+    cost = 10
 
 
 @op("Softsign", since=22)
@@ -189,7 +189,7 @@ class Mish(Unary):
     """X * tanh(log(1 + exp(X)))"""
 
     expr = "ka.mish({0}, {T}(1))"
-    cost = 8
+    cost = 5
 
     def evaluate(self, X: np.ndarray) -> np.ndarray:
         return X * np.tanh(quiet(softplus, X))
@@ -199,7 +199,7 @@ class Swishing(Unary):
     """A number times a sigmoid of it."""
 
     expr = "{0} * km.sigmoid({alpha} * {0})"
-    cost = 8
+    cost = 5
 
     def evaluate(self, X: np.ndarray) -> np.ndarray:
         return X * quiet(sigmoid, X.dtype.type(self.alpha) * X)  # type: ignore[attr-defined]
@@ -227,7 +227,7 @@ class SwiGLU(Elementwise):
 
     expr = "{0} * km.sigmoid({alpha} * {0}) * {1}"
     inplace = (0, 1)
-    cost = 9
+    cost = 5
 
     def check(self, *facts: Fact) -> None:
         check_same_dtype(("A", facts[0]), ("B", facts[1]))
@@ -253,7 +253,7 @@ class Gelu(Unary):
 
     approximate: str = "none"
 
-    cost = 12
+    cost = 7
 
     def check(self, *facts: Fact) -> None:
         super().check(*facts)
@@ -275,7 +275,7 @@ class MicrosoftGelu(Unary):
     """Gelu before it was part of ONNX"""
 
     expr = ERF_FORM
-    cost = 12
+    cost = 7
 
     def evaluate(self, X: np.ndarray) -> np.ndarray:
         return Gelu().evaluate(X)
@@ -285,7 +285,7 @@ class Biased(Elementwise):
     """An activation of a sum with a bias, a vector as long as the last axis."""
 
     inplace = (0,)
-    cost = 12
+    cost = 7
 
     def check(self, *facts: Any) -> None:
         given = [f for f in facts if f is not None]

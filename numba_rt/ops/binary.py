@@ -92,7 +92,7 @@ class Mod(Arithmetic):
 
     fmod: bool = False
 
-    cost = 8
+    cost = 40
 
     def expression(self, *dtypes: Any) -> str:
         if dtypes[0] in FLOATS:

@@ -104,9 +104,11 @@ def _whole(x: np.ndarray) -> np.ndarray:
 
 @op("FusedElementwise", domain=OWN)
 class FusedElementwise(Elementwise):
-    """A chain of elementwise operators computed in one pass; may take over any full-sized input."""
+    """A chain of elementwise operators computed in one pass."""
 
     steps: tuple[Step, ...] = ()
+
+    inplace = tuple(range(8))
 
     def infer(self, *inputs: Fact) -> Fact:
         facts = list(inputs)

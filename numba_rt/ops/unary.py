@@ -86,7 +86,7 @@ class Sqrt(Unary):
 
     expr = "np.sqrt({0})"
     formula = np.sqrt
-    cost = 4
+    cost = 2
 
 
 @op("Exp", since=13)
@@ -95,7 +95,7 @@ class Exp(UnaryOfInput):
 
     expr = "km.exp({0})"
     formula = np.exp
-    cost = 6
+    cost = 4
 
 
 @op("Log", since=13)
@@ -104,7 +104,7 @@ class Log(UnaryOfInput):
 
     expr = "km.log({0})"
     formula = np.log
-    cost = 8
+    cost = 5
 
 
 @op("Erf", since=13)
@@ -113,7 +113,7 @@ class Erf(UnaryOfInput):
 
     expr = "km.erf({0})"
     formula = np.vectorize(math.erf, otypes=[np.float64])
-    cost = 10
+    cost = 6
 
 
 class Rounding(Unary):
@@ -148,25 +148,27 @@ class Round(Rounding):
 
 
 class Trigonometric(UnaryOfInput):
-    """A function of the C library."""
+    """A function that mostly only the C library has."""
 
-    cost = 20
+    cost = 50
 
 
 @op("Sin", since=22)
 class Sin(Trigonometric):
     """The sine"""
 
-    expr = "np.sin({0})"
+    expr = "km.sin({0})"
     formula = np.sin
+    cost = 10
 
 
 @op("Cos", since=22)
 class Cos(Trigonometric):
     """The cosine"""
 
-    expr = "np.cos({0})"
+    expr = "km.cos({0})"
     formula = np.cos
+    cost = 10
 
 
 @op("Tan", since=22)
@@ -223,7 +225,7 @@ class Tanh(Trigonometric):
 
     expr = "km.tanh({0})"
     formula = np.tanh
-    cost = 8
+    cost = 5
 
 
 @op("Asinh", since=22)

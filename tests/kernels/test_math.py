@@ -106,3 +106,27 @@ def test_interpreted(name):
         assert type(y) is type(x)
         with np.errstate(invalid="ignore"):
             np.testing.assert_allclose(y, EXACT[name][0](x), rtol=1e-6)
+
+
+@kernel
+def all_sin_and_cos(x, y):
+    for i in range(x.size):
+        y[u(0), u(i)] = km.sin(x[u(i)])
+        y[u(1), u(i)] = km.cos(x[u(i)])
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 100.0, 3e5])
+def test_sine_and_cosine(scale):
+    x = (np.random.default_rng(2).standard_normal(20_000) * scale).astype(np.float32)
+    y = np.empty((2, x.size), np.float32)
+    all_sin_and_cos.serial(x, y)
+    exact = np.stack([np.sin(x.astype(np.float64)), np.cos(x.astype(np.float64))])
+    assert (np.abs(y - exact) <= np.spacing(np.abs(exact).astype(np.float32))).all()
+
+
+def test_sine_of_what_is_no_angle():
+    x = np.array([np.inf, -np.inf, np.nan, 3e38], np.float32)
+    y = np.empty((2, x.size), np.float32)
+    all_sin_and_cos.serial(x, y)
+    assert np.isnan(y[:, :3]).all()
+    assert (np.abs(y[:, 3]) <= 1).all()
