@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -120,7 +120,10 @@ class Model:
         if os.environ.get("NUMBA_RT_EXPLAIN", "0") not in ("", "0"):
             explain(self.report, self.graph.name)
         inferred = [TensorInfo.of(v) for v in self.graph.outputs]
-        self.outputs = [i if d.shape is None else d for d, i in zip(declared, inferred, strict=True)]
+        self.outputs = [
+            replace(d, shape=i.shape) if d.shape is None else d
+            for d, i in zip(declared, inferred, strict=True)
+        ]
         self._program = Program(schedule(self.graph), self.threads)
 
     # -- running ----------------------------------------------------------------------------

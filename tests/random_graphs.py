@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,13 +21,18 @@ BINARY = ("Add", "Mul", "Sub", "Max")
 UNARY = ("Softmax", "Neg", "Relu", "Sigmoid", "Abs", "Tanh", "Trilu", "Identity", "Flatten")
 
 
-@dataclass
 class Drawn:
     """A graph and arrays to feed it."""
 
-    graph: Graph
-    feeds: dict[str, np.ndarray]
-    n: int
+    def __init__(self, graph: Graph, feeds: dict[str, np.ndarray], n: int) -> None:
+        self.graph = graph
+        self.feeds = feeds
+        self.n = n
+        """Size of the symbolic dimension."""
+
+    def __repr__(self) -> str:
+        lines = [f"n = {self.n}", *map(repr, self.graph.inputs), *map(repr, self.graph.nodes)]
+        return "\n".join([*lines, f"outputs {self.graph.outputs}"])
 
     def shape(self, value: Value) -> tuple[int, ...]:
         """The size a value has with these feeds."""

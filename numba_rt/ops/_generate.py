@@ -97,9 +97,13 @@ def _moving_axes(x: View, y: View) -> list[bool]:
     return out
 
 
+_USER_DTYPE = 256
+"""NumPy numbers the dtypes of other packages from here on."""
+
+
 def stored(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """dtype of the memory a kernel sees: formats it has no numbers for are unsigned integers."""
-    return dtype if dtype.isbuiltin == 1 and dtype != FLOAT16 else np.dtype(f"u{dtype.itemsize}")
+    return dtype if dtype.num < _USER_DTYPE and dtype != FLOAT16 else np.dtype(f"u{dtype.itemsize}")
 
 
 def computed(dtype: np.dtype[Any]) -> np.dtype[Any]:

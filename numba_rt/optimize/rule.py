@@ -150,6 +150,10 @@ def _rewrite(rule: type[Rule], graph: Graph, found: Match, report: Report) -> se
         graph.remove(builder.made)
         report.refuse(rule.__name__, root.describe(), f"the result would be {made.fact}, not {old.fact}")
         return None
+    if graph.is_output(old) and (made.producer is None or graph.is_output(made)):
+        graph.remove(builder.made)
+        report.refuse(rule.__name__, root.describe(), f"the output {old.name!r} would lose its name")
+        return None
     replace_value(graph, old, made)
     report.fire(rule.__name__, root.describe())
     return _remove_unread(graph, found.nodes)
