@@ -349,13 +349,31 @@ def _dropout_inputs(node: RawNode, scope: Scope) -> None:
 @before(10, "Dropout")
 def _dropout_mask(node: RawNode, scope: Scope) -> list[RawNode] | None:
     """The mask had the dtype of the data."""
-    node.attributes.pop("ratio", None)
-    node.attributes.pop("is_test", None)
-    if len(node.outputs) < 2 or not node.outputs[1]:
+    mask = node.outputs[1] if len(node.outputs) > 1 else ""
+    if not mask:
         return None
-    mask = scope.fresh(f"{node.outputs[1]}/bool")
-    cast = RawNode("CastLike", [mask, node.inputs[0]], [node.outputs[1]], name=f"{node.name}/mask")
-    return [node.changed(outputs=[node.outputs[0], mask]), cast]
+    kept = scope.fresh(f"{mask}/bool")
+    cast = RawNode("CastLike", [kept, node.inputs[0]], [mask], name=f"{node.name}/mask")
+    return [*_without_dropout(node.changed(outputs=[node.outputs[0], kept]), scope), cast]
+
+
+@before(ALWAYS, "Dropout")
+def _dropout_identity(node: RawNode, scope: Scope) -> list[RawNode] | None:
+    """Nothing is dropped unless in training."""
+    training = scope.find(node.input(2)) if node.input(2) else None
+    if training is not None and (training.constant is None or training.constant.any()):
+        return None
+    return _without_dropout(node, scope)
+
+
+def _without_dropout(node: RawNode, scope: Scope) -> list[RawNode]:
+    out = [RawNode("Identity", node.inputs[:1], node.outputs[:1], name=node.name)]
+    if len(node.outputs) > 1 and node.outputs[1]:
+        shape = scope.fresh(f"{node.outputs[1]}/shape")
+        value = {"value": np.array([True])}
+        out.append(RawNode("Shape", node.inputs[:1], [shape], name=f"{node.name}/shape"))
+        out.append(RawNode("ConstantOfShape", [shape], node.outputs[1:2], value, f"{node.name}/mask"))
+    return out
 
 
 # -- resizing -------------------------------------------------------------------------------
