@@ -21,7 +21,7 @@ from numba_rt.optimize.infer import infer_facts
 from numba_rt.optimize.layout import LAYOUT
 from numba_rt.optimize.report import Report
 from numba_rt.optimize.rule import RuleSet
-from numba_rt.optimize.simplify import SIMPLIFY
+from numba_rt.optimize.simplify import LINEAR, SIMPLIFY
 
 PIPELINE: tuple[Callable[[Graph, Report], None], ...] = (
     widen_halves,  # first: everything below then sees float32
@@ -34,7 +34,9 @@ PIPELINE: tuple[Callable[[Graph, Report], None], ...] = (
     RuleSet(*ACTIVATIONS),
     RuleSet(*CONV_WEIGHTS),  # before BatchNormalization becomes arithmetic
     RuleSet(BatchNormToScale),
+    RuleSet(*LINEAR),  # after constants had their chance to go into weights
     RuleSet(*LAYOUT),  # before epilogues: a Transpose between would hide them
+    merge_common,  # two convolutions of one image share its Transpose
     RuleSet(*SOFTMAX),  # before products: they would take the scale
     RuleSet(*MATMULS),
     RuleSet(*CONVS),

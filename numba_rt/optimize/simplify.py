@@ -159,16 +159,86 @@ class PowerOfHalf(Rule):
         return op.Sqrt(m.x)
 
 
+def _are_constants(m: Match) -> str | None:
+    """Why two operands cannot be combined when the model is loaded; "" where it is not worth saying."""
+    if not (m.a.is_constant and m.b.is_constant) or m.x.is_constant or m.x.fact.dtype.kind != "f":
+        return ""
+    before, after = m.x.fact.shape, m.root.outputs[0].fact.shape
+    return None if before is not None and before == after else ""
+
+
+class ScaleTwice(Rule):
+    """(x * a) * b  →  x * (a * b) for constants"""
+
+    def pattern(op, x, a, b):
+        return (x * a) * b
+
+    check = _are_constants
+
+    def replace(op, m):
+        return op.Mul(m.x, m.a.constant * m.b.constant)
+
+
+class ShiftTwice(Rule):
+    """(x + a) + b  →  x + (a + b) for constants"""
+
+    def pattern(op, x, a, b):
+        return (x + a) + b
+
+    check = _are_constants
+
+    def replace(op, m):
+        return op.Add(m.x, m.a.constant + m.b.constant)
+
+
+class ScaleShifted(Rule):
+    """(y * c + a) * b  →  y * (c * b) + a * b for constants"""
+
+    def pattern(op, x, c, a, b):
+        return (x * c + a) * b
+
+    def check(m):
+        return _are_constants(m) if m.c.is_constant else ""
+
+    def replace(op, m):
+        return op.Add(op.Mul(m.x, m.c.constant * m.b.constant), m.a.constant * m.b.constant)
+
+
+class TransposeOfMerged(Rule):
+    """Reshape(Transpose(Reshape(x, (b h, s, d)), (0, 2, 1)), (b, h, d, s))  →  Transpose(x, (0, 1, 3, 2))"""
+
+    shared = True
+
+    def pattern(op, x, s, t):
+        return op.Reshape(op.Transpose(op.Reshape(x, s, name="merge"), name="transpose"), t, name="split")
+
+    def check(m):
+        shapes = [v.fact.shape for v in (m.x, m.merge.outputs[0], m.split.outputs[0])]
+        if any(s is None for s in shapes) or tuple(m.transpose.op.perm or ()) != (0, 2, 1):
+            return ""
+        before, merged, after = shapes
+        if len(before) != 4 or merged[1:] != before[2:]:
+            return ""
+        return None if after == (*before[:2], before[3], before[2]) else "it does not split what was merged"
+
+    def replace(op, m):
+        return op.Transpose(m.x, perm=(0, 1, 3, 2))
+
+
+LINEAR = (ScaleTwice, ShiftTwice, ScaleShifted)
+"""Scales and shifts of one another; after they had their chance to go into weights."""
+
 SIMPLIFY = (
     IdentityOut,
     CastToSame,
     NeutralElement,
     TransposeTwice,
     TransposeNothing,
+    TransposeOfMerged,
     ReshapeTwice,
     ReshapeToSame,
     PowerOfTwo,
     PowerOfHalf,
 )
 
-__all__ = ["SIMPLIFY", "Match"]
+__all__ = ["LINEAR", "SIMPLIFY"]

@@ -156,6 +156,24 @@ CASES = [
         ("NhwcConv", "NhwcConv", "NhwcGlobalAveragePool", "Reshape", "Transpose"),
     ),
     Fusion(
+        "gemm on merged axes",
+        lambda op, x: op.Add(op.Reshape(op.Gemm(op.Reshape(x, i64(-1, 8)), f32(8, 8), f32(8)), i64(-1, 5, 8)), x), (X3,),
+        ("ProductOfMerged", "MatMulResidual"), ("FusedMatMul",),
+    ),
+    Fusion(
+        "conv, scale, shift", lambda op, x: op.Add(op.Mul(op.Conv(x, f32(6, 4, 2, 2)), f32(6, 1, 1)), f32(1, 6, 1, 1)),
+        (f32(2, 4, 5, 5),), ("ConvScale", "ConvBias"), ("NhwcConv", "Transpose", "Transpose"),
+    ),
+    Fusion(
+        "scales and shifts", lambda op, x: op.Add(op.Mul(op.Add(op.Mul(x, f32(8)), f32(8)), f32(8)), f32(5, 1)), (X3,),
+        ("ScaleShifted", "ShiftTwice"), ("FusedElementwise",),
+    ),
+    Fusion(
+        "transpose between reshapes",
+        lambda op, x: op.Reshape(op.Transpose(op.Reshape(x, i64(-1, 3, 4)), perm=(0, 2, 1)), i64(-1, 5, 4, 3)),
+        (f32(2, 5, 3, 4),), ("TransposeOfMerged",), ("Transpose",),
+    ),
+    Fusion(
         "one-dimensional convs", one_dimensional, (f32(1, 4, 11),), ("Conv1dTo2d", "SinkSqueeze", "ConvActivation"),
         ("NhwcConv", "NhwcConv", "Squeeze", "Transpose", "Transpose", "Unsqueeze"), symbolic=(0, 2),
     ),
@@ -165,8 +183,9 @@ CASES = [
         (f32(2, 4, 3),), ("BatchNormToScale",), ("FusedElementwise",),
     ),
     Fusion(
-        "transposes cancel", lambda op, x: op.Transpose(op.Transpose(x, perm=(2, 0, 1)), perm=(1, 2, 0)), (X3,),
-        ("TransposeTwice",), (),
+        "transposes cancel",
+        lambda op, x: op.Relu(op.Transpose(op.Transpose(x, perm=(2, 0, 1)), perm=(1, 2, 0))), (X3,),
+        ("TransposeTwice",), ("Relu",),
     ),
     Fusion(
         "reshapes merge", lambda op, x: op.Reshape(op.Reshape(x, i64(-1, 4)), i64(-1, 5, 2)), (X3,), ("ReshapeTwice",),

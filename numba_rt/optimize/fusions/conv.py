@@ -66,24 +66,60 @@ class BatchNormToScale(Rule):
         return op.Add(scaled, shift.astype(dtype).reshape(shape))
 
 
-class ConvBias(Rule):
-    """Conv(x, w) + b  →  Conv(x, w, b)"""
+def _per_channel(m: Match, value: Value) -> str | None:
+    """Reason why a value is not a constant with one number a channel of the convolution."""
+    shape, out = value.fact.shape, m.conv.outputs[0].fact.shape
+    if not value.is_constant or shape is None or out is None or not m.w.is_constant:
+        return "it is not combined with a constant"
+    full = (1,) * (len(out) - len(shape)) + shape
+    if len(full) != len(out) or any(d != 1 for d in (full[0], *full[2:])):
+        return "the constant is not one number a channel"
+    return None if full[1] in (1, m.w.fact.shape[0]) else "the constant is not one number a channel"
 
-    def pattern(op, x, w, b):
-        return op.Conv(x, w, name="conv") + b
+
+def _numbers(m: Match, value: Value) -> np.ndarray:
+    """One number a channel, in float64."""
+    array = np.asarray(value.constant, np.float64).reshape(-1)
+    return np.broadcast_to(array, m.w.fact.shape[:1])
+
+
+def _bias(m: Match) -> np.ndarray | None:
+    bias = m.conv.inputs[2] if len(m.conv.inputs) > 2 else None
+    return None if bias is None else bias.constant
+
+
+def _has_fixed_bias(m: Match) -> bool:
+    return len(m.conv.inputs) < 3 or m.conv.inputs[2] is None or m.conv.inputs[2].is_constant
+
+
+class ConvBias(Rule):
+    """Conv(x, w, b) + c  →  Conv(x, w, b + c)"""
+
+    def pattern(op, x, w, c):
+        return op.Conv(x, w, ..., name="conv") + c
 
     def check(m):
-        shape = m.b.fact.shape
-        rank = m.conv.outputs[0].fact.rank if m.conv.outputs[0].fact.shape is not None else 0
-        if not m.b.is_constant or shape is None or not m.w.is_constant:
-            return "what is added is not constant"
-        full = (1,) * (rank - len(shape)) + shape
-        if len(full) != rank or full[1] != m.w.fact.shape[0] or any(d != 1 for d in (full[0], *full[2:])):
-            return "what is added is not one number a channel"
-        return None
+        return _per_channel(m, m.c) or (None if _has_fixed_bias(m) else "the bias is not constant")
 
     def replace(op, m):
-        return op.add(m.conv.op, m.x, m.w, m.b.constant.reshape(-1))
+        bias = _numbers(m, m.c) if _bias(m) is None else _numbers(m, m.c) + _bias(m)
+        return op.add(m.conv.op, m.x, m.w, bias.astype(m.w.fact.dtype))
+
+
+class ConvScale(Rule):
+    """Conv(x, w, b) * c  →  Conv(x, w * c, b * c)"""
+
+    def pattern(op, x, w, c):
+        return op.Conv(x, w, ..., name="conv") * c
+
+    def check(m):
+        return _per_channel(m, m.c) or (None if _has_fixed_bias(m) else "the bias is not constant")
+
+    def replace(op, m):
+        w, c = m.w.constant, _numbers(m, m.c)
+        scaled = (w * c.reshape(-1, *[1] * (w.ndim - 1))).astype(w.dtype)
+        bias = _bias(m)
+        return op.add(m.conv.op, m.x, scaled, None if bias is None else (bias * c).astype(w.dtype))
 
 
 class ConvToNhwc(Rule):
@@ -198,5 +234,5 @@ class ConvClip(Rule):
         return _with(op, m, lo=float(lo), hi=float(hi))
 
 
-CONV_WEIGHTS = (BatchNormIntoConv, ConvBias)
+CONV_WEIGHTS = (BatchNormIntoConv, ConvBias, ConvScale)
 CONVS = (ConvResidual, ConvActivation, ConvClip)

@@ -207,6 +207,25 @@ class TransposedResult(Rule):
         return _with(op, m, c_heads=True)
 
 
+class ProductOfMerged(Rule):
+    """Reshape(FusedMatMul(Reshape(x, (b s, k)), w), (b, s, n))  →  FusedMatMul(x, w)"""
+
+    def pattern(op, x, w, s, t):
+        product = op.FusedMatMul(op.Reshape(x, s, name="merge"), w, ..., name="matmul")
+        return op.Reshape(product, t, name="split")
+
+    def check(m):
+        before, after = m.x.fact.shape, m.split.outputs[0].fact.shape
+        if before is None or after is None or m.w.fact.shape is None or m.w.fact.rank != 2:
+            return ""
+        if _inputs(m)[3] is not None or m.merge.outputs[0].fact.shape[-1] != before[-1]:
+            return "it has a residual, or columns are merged"
+        return None if (*before[:-1], m.matmul.outputs[0].fact.shape[-1]) == after else "other axes are split"
+
+    def replace(op, m):
+        return _with(op, m, [m.x, *m.matmul.inputs[1:]])
+
+
 class MatMulBias(Rule):
     """FusedMatMul(a, b) + bias  →  FusedMatMul(a, b, bias)"""
 
@@ -296,6 +315,7 @@ class PackWeights(Rule):
 MATMULS = (
     MatMulToFused,
     GemmToFused,
+    ProductOfMerged,
     TransposedOperand,
     ScaledOperand,
     ScaledProduct,
