@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba_rt.dtypes import NATIVE
 from numba_rt.graph import Graph, Node, Value
-from numba_rt.ops.elementwise import Elementwise, FusedElementwise, Step
+from numba_rt.ops.elementwise import ABSENT, Elementwise, FusedElementwise, Step
 from numba_rt.optimize.infer import infer_node
 from numba_rt.optimize.report import Report
 
@@ -28,8 +28,8 @@ def fuse_chains(graph: Graph, report: Report) -> None:
 def _is_chainable(node: Node) -> bool:
     if not isinstance(node.op, Elementwise) or len(node.outputs) != 1:
         return False
-    values = [*node.inputs, *node.outputs]
-    return all(v is not None and v.fact.dtype in NATIVE and v.fact.kind == "tensor" for v in values)
+    values = [v for v in (*node.inputs, *node.outputs) if v is not None]
+    return all(v.fact.dtype in NATIVE and v.fact.kind == "tensor" for v in values)
 
 
 def _merge_one(graph: Graph, node: Node) -> tuple[Node, str] | None:
@@ -59,6 +59,8 @@ def _merged(producer: Node, node: Node, link: Value) -> tuple[list[Value], tuple
     steps: list[Step] = []
 
     def renumber(index: int, owner: Node, own: list[int]) -> int:
+        if index == ABSENT:
+            return ABSENT
         if index >= len(owner.inputs):
             return own[index - len(owner.inputs)]
         value = owner.inputs[index]
@@ -76,7 +78,7 @@ def _steps(node: Node) -> tuple[Step, ...]:
     if isinstance(node.op, FusedElementwise):
         return node.op.steps
     assert isinstance(node.op, Elementwise)
-    return (Step(node.op, tuple(range(len(node.inputs)))),)
+    return (Step(node.op, tuple(ABSENT if v is None else i for i, v in enumerate(node.inputs))),)
 
 
 def _replace(graph: Graph, producer: Node, node: Node, inputs: list[Value], steps: tuple[Step, ...]) -> Node:

@@ -169,6 +169,10 @@ CASES = [
         ("ScaleShifted", "ShiftTwice"), ("FusedElementwise",),
     ),
     Fusion(
+        "chain with an absent limit", lambda op, x: op.Neg(op.Clip(op.Abs(x), None, np.float32(1))), (X3,),
+        left=("FusedElementwise",),
+    ),
+    Fusion(
         "transpose between reshapes",
         lambda op, x: op.Reshape(op.Transpose(op.Reshape(x, i64(-1, 3, 4)), perm=(0, 2, 1)), i64(-1, 5, 4, 3)),
         (f32(2, 5, 3, 4),), ("TransposeOfMerged",), ("Transpose",),
