@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numba_rt.graph import Fact, Node, Value
 from numba_rt.kernels.move import copy_bits
 from numba_rt.ops._infer import infer, is_symbolic
 from numba_rt.ops._lowering import Call, Guard, Lowering, Scratch, View
+from numba_rt.ops._op import Op
 from numba_rt.plan.memory import Block, assign_offsets
 from numba_rt.plan.plan import Place, Plan, Shaped
 from numba_rt.plan.reuse import Reuse, assign_buffers
@@ -92,8 +94,7 @@ def _lower(
         elif not node.op.has("lower"):
             raise LoadError(f"{node.describe()} can only be computed from values known when shapes are bound")
         else:
-            arity = len(node.op.parameters())
-            ins += [None] * (arity - len(ins)) if not _variadic(node) else []
+            ins += [None] * (_arity(type(node.op)) - len(ins))  # type: ignore[arg-type]
             try:
                 node.op.lower(low, *ins, *outs)  # type: ignore[attr-defined]
             except NumbaRtError as error:
@@ -102,8 +103,11 @@ def _lower(
     return spans
 
 
-def _variadic(node: Node) -> bool:
-    return any(p.kind is p.VAR_POSITIONAL for p in node.op.parameters())
+@cache
+def _arity(op: type[Op]) -> int:
+    """How many inputs `lower` takes, absent ones included; 0 if it takes any number."""
+    names = op.parameters()
+    return 0 if any(p.kind is p.VAR_POSITIONAL for p in names) else len(names)
 
 
 def _operand(value: Value | None, facts: dict[int, Fact], known: set[int]) -> View | None:
@@ -210,19 +214,27 @@ def _taken_name(node: Node, reuse: Reuse) -> str:
 
 def _prepare_kernels(calls: list[Call]) -> list[Callable[..., None]]:
     """Load or compile what the calls need; their machine code."""
-    types = [tuple(_example(a) for a in call.args) for call in calls]
-    jit.prepare([(call.kernel, call.parallel, t) for call, t in zip(calls, types, strict=True)])
-    return [call.kernel.entry(t) for call, t in zip(calls, types, strict=True)]
+    signatures = [(call.kernel, tuple([_type_of(a) for a in call.args])) for call in calls]
+    missing = [(call, s) for call, s in zip(calls, signatures, strict=True) if s not in _entries]
+    if missing:
+        jit.prepare([(kernel, call.parallel, types) for call, (kernel, types) in missing])
+        _entries.update(((kernel, types), kernel.entry(types)) for _, (kernel, types) in missing)
+    return [_entries[s] for s in signatures]
 
 
-_examples: dict[tuple[Any, int], np.ndarray] = {}
+_entries: dict[tuple[jit.Kernel, tuple[Any, ...]], Callable[..., None]] = {}
+_types: dict[object, Any] = {}
 
 
-def _example(arg: Any) -> Any:
-    """An array of the same dtype and rank, for its type alone."""
-    if not isinstance(arg, View):
-        return arg
-    key = (arg.dtype, arg.rank)
-    if key not in _examples:
-        _examples[key] = np.empty((1,) * arg.rank, arg.dtype)
-    return _examples[key]
+def _type_of(arg: Any) -> Any:
+    """The compiler's type of an argument; that of an array or a number is remembered."""
+    if isinstance(arg, View):
+        key: object = (arg.dtype, len(arg.shape))
+    elif isinstance(arg, int | float | np.generic):
+        key = type(arg)
+    else:
+        return jit.Kernel.signature((arg,))[0]
+    if key not in _types:
+        example = np.empty((1,) * arg.rank, arg.dtype) if isinstance(arg, View) else arg
+        _types[key] = jit.Kernel.signature((example,))[0]
+    return _types[key]
