@@ -14,7 +14,7 @@ from converter.attributes import make_op, read_attributes
 from converter.bodies import body_facts, loosened
 from converter.functions import MOST_NODES, Key, function_key, schema_function, schema_of, with_defaults
 from converter.order import node_name, sorted_nodes
-from converter.raw import RawNode, captured_names, names_used
+from converter.raw import RawNode, captured_names, check_names, names_used
 from converter.scope import Scope
 from converter.tensors import sparse_to_array, to_array
 from converter.types import UNKNOWN, to_fact
@@ -51,6 +51,8 @@ class Converter:
         where = f"graph {proto.name!r}" if proto.name else "the graph"
         if scope.depth > DEEPEST:
             raise LoadError(f"{where} is nested {scope.depth} deep: at most {DEEPEST} levels are supported")
+        check_names([v.name for v in (*proto.input, *proto.output, *proto.initializer)], where)
+        check_names([s.values.name for s in proto.sparse_initializer], where)
         self._add_constants(scope, proto)
         self._add_inputs(scope, proto, formals, where)
         given = {n for n, v in scope.values.items() if v is not None}

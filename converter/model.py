@@ -10,6 +10,7 @@ import onnx
 
 from converter.functions import check_functions, function_key
 from converter.graph import Converter
+from converter.raw import check_names
 from converter.scope import Scope
 from converter.source import read
 from numba_rt.errors import LoadError, UnsupportedOp
@@ -34,6 +35,9 @@ def convert(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Graph:
         UnsupportedOp: it uses operators that are not implemented; all of them are named.
     """
     model, directory = read(source)
+    check_names(
+        [model.graph.name, *(s for f in model.functions for s in (f.name, f.domain, f.overload))], "the model"
+    )
     opsets = read_opsets(model.opset_import, "the model")
     functions = {function_key(f): f for f in model.functions}
     for function in model.functions:
@@ -53,6 +57,7 @@ def read_opsets(imports: Iterable[onnx.OperatorSetIdProto], where: str) -> dict[
     """Domain → version; the default domain is ""."""
     opsets: dict[str, int] = {}
     for entry in imports:
+        check_names([entry.domain], where)
         domain = "" if entry.domain == "ai.onnx" else entry.domain
         shown = domain or "ai.onnx"
         if opsets.get(domain, entry.version) != entry.version:
@@ -83,8 +88,10 @@ def _metadata(model: onnx.ModelProto, opsets: dict[str, int]) -> dict[str, str]:
         # Inputs with a stored value; they are constants here.
         "overridable": json.dumps(overridable) if overridable else "",
     }
-    own = {entry.key: entry.value for entry in model.metadata_props}
-    return own | {ABOUT + k: v for k, v in about.items() if v}
+    told = [(entry.key, entry.value) for entry in model.metadata_props]
+    told += [(ABOUT + k, v) for k, v in about.items() if v]
+    check_names((text for entry in told for text in entry), "the metadata")
+    return dict(told)
 
 
 def _unsupported_message(unsupported: dict[str, list[str]]) -> str:

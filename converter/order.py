@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import onnx
 
-from converter.raw import names_used
+from converter.raw import check_names, names_used
 from numba_rt.errors import LoadError
 
 
@@ -17,6 +17,9 @@ def sorted_nodes(nodes: Sequence[onnx.NodeProto], given: set[str], where: str) -
     Raises:
         LoadError: a value is made twice (also if it is one of `given`), or nodes form a cycle.
     """
+    for node in nodes:
+        own = (node.name, node.op_type, node.domain, node.overload)
+        check_names((*own, *node.input, *node.output, *(a.name for a in node.attribute)), where)
     maker = _makers(nodes, given)
     reads = [sorted({maker[n] for n in names_used(node) if n in maker}) for node in nodes]
     if all(source < i for i, sources in enumerate(reads) for source in sources):

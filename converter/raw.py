@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import onnx
+
+from numba_rt.errors import LoadError
 
 
 @dataclass
@@ -38,6 +40,13 @@ class RawNode:
     def where(self) -> str:
         """`Softmax 'encoder/softmax'`, for messages."""
         return f"{self.op_type} {self.name!r}" if self.name else self.op_type
+
+
+def check_names(names: Iterable[object], where: str) -> None:
+    """Refuse names that are not text: protobuf hands over invalid UTF-8 as bytes."""
+    for name in names:
+        if not isinstance(name, str):
+            raise LoadError(f"{where} has a name that is not valid UTF-8: {name!r}")
 
 
 def names_used(node: onnx.NodeProto) -> Iterator[str]:

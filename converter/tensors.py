@@ -26,7 +26,15 @@ _FIELDS: dict[str, tuple[str, ...]] = {
 }
 """Typed field → dtypes stored in it; all others are in int32_data."""
 
-_PACKED = {"int4": 4, "uint4": 4, "float4_e2m1fn": 4, "int2": 2, "uint2": 2}
+_PACKED = {
+    "int2": 2,
+    "uint2": 2,
+    "int4": 4,
+    "uint4": 4,
+    "float4_e2m1fn": 4,
+    "float6_e2m3fn": 6,
+    "float6_e3m2fn": 6,
+}
 """Bits of the element types of which several share a byte."""
 
 
@@ -110,17 +118,14 @@ def _from_bytes(raw: np.ndarray, dtype: np.dtype[Any], count: int, where: str) -
 
 
 def _unpack(raw: np.ndarray, dtype: np.dtype[Any], count: int) -> np.ndarray:
-    """Elements of 4 or 2 bits, the first in the low bits."""
-    bits = _PACKED[dtype.name]
-    shifts = np.arange(0, 8, bits, dtype=np.uint8)
-    codes = ((raw[:, None] >> shifts) & ((1 << bits) - 1)).reshape(-1)[:count]
-    if dtype.name.startswith("float"):
-        return codes.view(dtype)
-    signed = dtype.name.startswith("int")
-    values = codes.astype(np.int8)
-    if signed:
-        values -= (values >= 1 << (bits - 1)).astype(np.int8) << bits
-    return values.astype(dtype)
+    """Elements of fewer than 8 bits, the first in the low bits."""
+    width = _PACKED[dtype.name]
+    bits = np.unpackbits(raw, bitorder="little")[: count * width].reshape(count, width)
+    codes = np.packbits(bits, axis=1, bitorder="little").reshape(count)
+    if dtype.name.startswith("int"):
+        codes = codes.astype(np.int8)
+        codes -= (codes >= 1 << (width - 1)).astype(np.int8) << width
+    return codes.view(dtype) if dtype.name.startswith("float") else codes.astype(dtype)
 
 
 def _from_field(
@@ -131,7 +136,9 @@ def _from_field(
         raise LoadError(f"{where} of {dtype_name(dtype)} has its data in {wrong[0]}: expected {field}")
     data = getattr(tensor, field)
     per_element = 2 if dtype.kind == "c" else 1
-    expected = _nbytes(dtype, count) if dtype.name in _PACKED else count * per_element
+    # Elements of 6 bits have an item each here; those of 4 and 2 share bytes as in raw_data.
+    is_packed = dtype.name in _PACKED and _PACKED[dtype.name] < 6
+    expected = _nbytes(dtype, count) if is_packed else count * per_element
     if len(data) != expected:
         raise LoadError(
             f"{where} has {len(data)} items in {field}: expected {expected} for dims {list(tensor.dims)}"
@@ -142,7 +149,7 @@ def _from_field(
         return np.array(data, np.float32 if dtype.itemsize == 8 else np.float64).view(dtype)
     if field == "int32_data":
         stored = np.array(data, np.int32)
-        if dtype.name in _PACKED:
+        if is_packed:
             return _unpack(stored.astype(np.uint8), dtype, count)
         if dtype.kind in "iub" and dtype.itemsize <= 4:
             return stored.astype(dtype)

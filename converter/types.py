@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
+from converter.raw import check_names
 from numba_rt.dtypes import NUMPY_TO_ONNX, from_onnx
 from numba_rt.errors import LoadError
 from numba_rt.graph import Dim, Fact, Sym, fresh_dim
@@ -36,10 +37,11 @@ def to_fact(declared: onnx.TypeProto, where: str) -> Fact:
     if not declared.tensor_type.HasField("shape"):
         return Fact(dtype, None)
     dims = declared.tensor_type.shape.dim
-    return Fact(dtype, tuple(_dim(d) for d in dims))
+    return Fact(dtype, tuple(_dim(d, where) for d in dims))
 
 
-def _dim(dim: onnx.TensorShapeProto.Dimension) -> Dim:
+def _dim(dim: onnx.TensorShapeProto.Dimension, where: str) -> Dim:
+    check_names([dim.dim_param], where)
     if dim.HasField("dim_value") and dim.dim_value >= 0:
         return int(dim.dim_value)
     return Sym(dim.dim_param) if dim.dim_param else fresh_dim("unknown")
