@@ -79,7 +79,7 @@ def make_op(
         schema: the standard's definition, for attributes the class leaves out; may be None.
         where: names the node in errors.
     """
-    expected = attribute_types(cls)
+    expected = attribute_types(cls)  # type: ignore[arg-type]
     fields: dict[str, Any] = {k: v for k, v in filled.items() if k in expected}
     for name, value in attributes.items():
         if name in fields:

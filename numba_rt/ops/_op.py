@@ -86,7 +86,7 @@ class Op:
         parts: list[object] = [type(self)]
         for value in self.attributes().values():
             if isinstance(value, np.ndarray):
-                value = (value.dtype.str, value.shape, value.tobytes())
+                value = (value.dtype, value.shape, value.tobytes())
             elif isinstance(value, Graph):
                 return None
             parts.append((type(value), value))
@@ -120,7 +120,7 @@ def op(op_type: str, since: int = 1, domain: str = ONNX) -> Callable[[T], T]:
 
     def register(cls: T) -> T:
         cls.op_type, cls.domain, cls.since = op_type, domain, since
-        cls = dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
+        dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
         key = (domain, op_type)
         if key in REGISTRY:
             raise TypeError(f"{op_type} is registered twice: {REGISTRY[key]} and {cls}")

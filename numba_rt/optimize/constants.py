@@ -110,8 +110,7 @@ def merge_common(graph: Graph, report: Report) -> None:
     for value in graph.constants():
         array = value.constant
         if array is not None and array.nbytes <= SMALL and array.dtype != STRING:
-            key = (array.dtype.str, array.shape, array.tobytes())
-            first = constants.setdefault(key, value)
+            first = constants.setdefault((array.dtype, array.shape, array.tobytes()), value)
             if not graph.is_output(value):
                 graph.replace(value, first)
     for node in list(graph.nodes):

@@ -421,3 +421,13 @@ def test_halves_are_computed_in_float32(dtype: np.dtype[Any]) -> None:
     tolerance = 1e-3 if dtype == FLOAT16 else float(ml_dtypes.finfo(ml_dtypes.bfloat16).eps)
     np.testing.assert_allclose(got.astype(np.float32), expected, rtol=tolerance, atol=tolerance)
     np.testing.assert_array_equal(turned, X.astype(dtype).T)
+
+
+def test_constants_of_equal_bytes_and_different_formats_stay_apart() -> None:
+    graph, op, x = network()
+    formats = (ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2)
+    one, two = (op.Cast(op.constant(np.full((3, 4), 2, np.uint8).view(f)), to=1) for f in formats)
+    graph.outputs = [op.Add(op.Add(x, one), two)]
+    merge_common(graph, Report())
+    assert op_types(graph).count("Cast") == 2
+    assert graph.nodes[0].inputs[0] is not graph.nodes[1].inputs[0]
