@@ -59,8 +59,7 @@ def to_array(tensor: onnx.TensorProto, directory: Path | None = None, where: str
             raise LoadError(f"{where} has both raw_data and {filled[0]}: expected one of them")
         if dtype == STRING:
             raise LoadError(f"{where} holds strings in raw_data: expected string_data")
-        # A bytes object must not be written to, so the array gets memory of its own.
-        raw = np.frombuffer(tensor.raw_data, np.uint8).copy()
+        raw = np.frombuffer(tensor.raw_data, np.uint8)  # read-only, as weights are
         return _from_bytes(raw, dtype, count, where).reshape(shape)
     return _from_field(tensor, dtype, count, filled, where).reshape(shape)
 

@@ -25,6 +25,7 @@ OWN = "numba_rt"
 """Domain of the operators that only the optimiser makes."""
 
 
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Op:
     """What a node computes: its attributes, and how shapes and results follow from inputs."""
 
@@ -120,7 +121,9 @@ def op(op_type: str, since: int = 1, domain: str = ONNX) -> Callable[[T], T]:
 
     def register(cls: T) -> T:
         cls.op_type, cls.domain, cls.since = op_type, domain, since
-        dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
+        own = cls.__dict__.get("__annotations__", {})
+        if not all(str(kind).startswith("ClassVar") for kind in own.values()):
+            dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)  # slow: only where there are fields
         key = (domain, op_type)
         if key in REGISTRY:
             raise TypeError(f"{op_type} is registered twice: {REGISTRY[key]} and {cls}")
