@@ -189,7 +189,7 @@ class Converter:
             return
         shown, name = scope.standard or (node.full_type, node.name)
         names = self.unsupported.setdefault(shown, [])
-        if name not in names[-1:]:
+        if scope.standard is None or name not in names[-1:]:
             names.append(name)
         self._skip(node, scope)
 

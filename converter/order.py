@@ -82,4 +82,6 @@ def _cycle(reads: list[list[int]], stuck: set[int]) -> list[int]:
         seen[here] = len(path)
         path.append(here)
         here = next(s for s in reads[here] if s in stuck)
-    return path[seen[here] :][::-1]
+    cycle = path[seen[here] :][::-1]
+    first = cycle.index(min(cycle))
+    return cycle[first:] + cycle[:first]

@@ -42,7 +42,8 @@ def test_every_element_type(code: int, raw: bool) -> None:
     got = to_array(tensor)
     assert got.dtype == expected.dtype
     assert got.tolist() == expected.tolist()
-    assert got.flags.carray
+    assert got.flags.c_contiguous
+    assert got.flags.aligned
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (2, 0, 3), (1, 5), (5, 1)])
