@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,10 @@ _SMALL_OUTPUT = 1 << 15
 
 _Spot = tuple[list[Any], int]
 _Shape = tuple[tuple[int, ...], np.dtype[Any], int]
-_Feed = tuple[int, _Shape | None, list[_Spot]]
-"""Index of an input or output, the view of it that is wanted (None: itself), and where it goes."""
+_Feed = tuple[int, bool, _Shape | None, list[_Spot]]
+"""Index of an input or output; what is wanted of it: all in one axis, a part (None: itself); and
+where that goes.
+"""
 
 
 class Instance:
@@ -46,7 +49,7 @@ class Instance:
             self.steps.append((entry, args))
         self.inputs = [f for k, f in feeds.items() if k[0] == "input"]
         self.outputs = [f for k, f in feeds.items() if k[0] == "output"]
-        self.spots = [spot for f in feeds.values() for spot in f[2]]
+        self.spots = [spot for f in feeds.values() for spot in f[3]]
         if poison:
             self.steps = _poisoned(self.steps, plan, arena)
 
@@ -73,9 +76,9 @@ class Instance:
                 arrays[key] = part(arena, view.shape, view.dtype, place.index + view.offset)
             return arrays[key]
         shaped = (self.plan.inputs if place.kind == "input" else self.plan.outputs)[place.index]
-        wanted = (view.shape, view.dtype, view.offset)
-        is_same = _is_same(*shaped, view.shape, view.dtype, view.offset)
-        feeds.setdefault(key, (place.index, None if is_same else wanted, []))[2].append(spot)
+        wanted = None if _is_same(*shaped, view) else (view.shape, view.dtype, view.offset)
+        is_flat = wanted is not None and _is_same((prod(shaped[0]),), shaped[1], view)
+        feeds.setdefault(key, (place.index, is_flat, wanted, []))[3].append(spot)
         return None
 
 
@@ -86,14 +89,15 @@ def execute(instance: Instance, inputs: Sequence[np.ndarray]) -> list[np.ndarray
         for output in outputs:
             part(output, (output.nbytes,), np.dtype(np.uint8), 0).fill(POISON)
     try:
-        for index, wanted, spots in instance.inputs:
-            array = inputs[index] if wanted is None else part(inputs[index], *wanted)
-            for args, position in spots:
-                args[position] = array
-        for index, wanted, spots in instance.outputs:
-            array = outputs[index] if wanted is None else part(outputs[index], *wanted)
-            for args, position in spots:
-                args[position] = array
+        for feeds, arrays in ((instance.inputs, inputs), (instance.outputs, outputs)):
+            for index, is_flat, wanted, spots in feeds:
+                array = arrays[index]
+                if is_flat:
+                    array = array.ravel()
+                elif wanted is not None:
+                    array = part(array, *wanted)
+                for args, position in spots:
+                    args[position] = array
         if instance.plan.threads > 1:
             with threads.region_lock, threads.team(instance.plan.threads):
                 for kernel, args in instance.steps:
@@ -120,21 +124,17 @@ def _invalid(instance: Instance) -> Exception:
     return type(error)(f"{node.describe()}: {error}")
 
 
-def _is_same(
-    shape: tuple[int, ...], dtype: np.dtype[Any], target: tuple[int, ...], wanted: np.dtype[Any], offset: int
-) -> bool:
+def _is_same(shape: tuple[int, ...], dtype: np.dtype[Any], view: View) -> bool:
     """Whether an array can itself be the argument: compiled code looks at memory and item size only."""
-    same_type = wanted == dtype or (wanted.itemsize == dtype.itemsize and not jit.DISABLED)
-    return target == shape and same_type and offset == 0
+    same_size = view.dtype.itemsize == dtype.itemsize and not jit.DISABLED
+    return view.shape == shape and view.offset == 0 and (same_size or view.dtype == dtype)
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-    size = dtype.itemsize
-    for dim in shape:
-        size *= dim
-    if size < _SMALL_OUTPUT:
+    nbytes = prod(shape) * dtype.itemsize
+    if nbytes < _SMALL_OUTPUT:
         return np.empty(shape, dtype)
-    return np.ndarray(shape, dtype, aligned_empty(size))
+    return np.ndarray(shape, dtype, aligned_empty(nbytes))
 
 
 def aligned_empty(nbytes: int) -> np.ndarray:
@@ -146,10 +146,7 @@ def aligned_empty(nbytes: int) -> np.ndarray:
 
 def part(array: np.ndarray, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int) -> np.ndarray:
     """The array of this shape and dtype that begins `offset` bytes into a C-contiguous array."""
-    flat = array.ravel()
-    if _is_same(flat.shape, flat.dtype, shape, dtype, offset):
-        return flat
-    return np.ndarray(shape, dtype, flat.view(np.uint8), offset)
+    return np.ndarray(shape, dtype, array.ravel().view(np.uint8), offset)
 
 
 def _poisoned(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from numba_rt.cli.feeds import make_feeds
 from numba_rt.errors import InputError, UnsupportedOp
-from numba_rt.graph import Fact, Sym
+from numba_rt.graph import Fact, Graph, Node, Sym
 from numba_rt.model import Model, load
+from numba_rt.plan.schedule import subgraphs
 from numba_rt.printable import printable
 
 FORMAT = 1
@@ -58,13 +60,20 @@ def _value(name: str, fact: Fact) -> dict[str, Any]:
 
 def _add_rewrites(shown: dict[str, Any], model: Model, explain: bool) -> None:
     shown["rewrites"] = model.report.counts()
-    kernels = Counter(n.op.op_type for n in model.graph.nodes)
+    kernels = Counter(n.op.op_type for n in _nodes(model.graph))
     shown["optimised operators"] = dict(sorted(kernels.items(), key=lambda item: (-item[1], item[0])))
     if explain:
         shown["fired"] = [{"rule": rule, "node": node} for rule, node in model.report.fired]
         shown["refused"] = [
             {"rule": rule, "node": node, "reason": reason} for rule, node, reason in model.report.refused
         ]
+
+
+def _nodes(graph: Graph) -> Iterator[Node]:
+    for node in graph.nodes:
+        yield node
+        for _, body in subgraphs(node):
+            yield from _nodes(body)
 
 
 def _plan(model: Model, args: argparse.Namespace) -> list[str]:
