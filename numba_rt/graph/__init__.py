@@ -4,4 +4,16 @@ from numba_rt.graph.dim import Dim, Sym, Undecided, dim_max, dim_min, fresh_dim,
 from numba_rt.graph.fact import Fact
 from numba_rt.graph.graph import Graph, Node, Value
 
-__all__ = ["Dim", "Fact", "Graph", "Node", "Sym", "Undecided", "Value", "dim_max", "dim_min", "fresh_dim", "substitute"]
+__all__ = [
+    "Dim",
+    "Fact",
+    "Graph",
+    "Node",
+    "Sym",
+    "Undecided",
+    "Value",
+    "dim_max",
+    "dim_min",
+    "fresh_dim",
+    "substitute",
+]

@@ -5,7 +5,7 @@ from numba_rt.jit import kernel, prange
 
 @kernel
 def conv_any(x, w, bias, g, y, tasks):
-    """y[b, o, p] = bias[o] + sum over channels c of o's group and taps q of x[b, c, p s + q d - pad] w[o, c, q].
+    """y[b, o, p] = bias[o] + sum over c of o's group and taps q of x[b, c, p s + q d - pad] w[o, c, q].
 
     x (b, c, d, h, w), w (o, c / groups, kd, kh, kw), y (b, o, ...);
     g int64: groups, strides (3), dilations (3), pads before (3).

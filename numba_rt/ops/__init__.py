@@ -1,5 +1,6 @@
 """Operators, one family per file. To add one: a class in its family's file and a line of cases in
-tests/ops; every module here whose name does not begin with _ is imported, nothing lists operators."""
+tests/ops; every module here whose name does not begin with _ is imported, nothing lists operators.
+"""
 
 from importlib import import_module
 from pkgutil import iter_modules

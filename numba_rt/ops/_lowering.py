@@ -37,7 +37,8 @@ class Guard:
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
     """A C-contiguous array argument that exists once memory is assigned: shape and dtype of a part
-    of a value's, a scratch's or a constant's memory."""
+    of a value's, a scratch's or a constant's memory.
+    """
 
     source: Value | Scratch | Guard | np.ndarray
     shape: tuple[int, ...]

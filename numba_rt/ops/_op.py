@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, ClassVar, TypeVar, dataclass_transform, get_type_hints
 
 import numpy as np
@@ -78,7 +77,7 @@ class Op:
 
     def attributes(self) -> dict[str, Any]:
         """Attribute names and values."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
     def key(self) -> object | None:
         """Equal for operators that compute the same; None if that cannot be said."""
@@ -94,7 +93,7 @@ class Op:
         return tuple(parts)
 
     def __str__(self) -> str:
-        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        fields = dataclasses.fields(self)
         shown = [f"{f.name}={_short(getattr(self, f.name))}" for f in fields if not _is_default(self, f)]
         return self.op_type + (f"<{', '.join(shown)}>" if shown else "")
 
@@ -121,7 +120,7 @@ def op(op_type: str, since: int = 1, domain: str = ONNX) -> Callable[[T], T]:
 
     def register(cls: T) -> T:
         cls.op_type, cls.domain, cls.since = op_type, domain, since
-        own = cls.__dict__.get("__annotations__", {})
+        own = inspect.get_annotations(cls)
         if not all(str(kind).startswith("ClassVar") for kind in own.values()):
             dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)  # slow: only where there are fields
         key = (domain, op_type)
@@ -143,8 +142,13 @@ def get(domain: str, op_type: str) -> type[Op] | None:
     return REGISTRY.get(("" if domain == "ai.onnx" else domain, op_type))
 
 
-@lru_cache(maxsize=None)
+_attribute_types: dict[tuple[str, str], dict[str, Any]] = {}
+
+
 def attribute_types(cls: type[Op]) -> dict[str, Any]:
     """Attribute name → annotated type."""
-    hints = get_type_hints(cls)
-    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    key = (cls.domain, cls.op_type)
+    if key not in _attribute_types:
+        hints = get_type_hints(cls)
+        _attribute_types[key] = {f.name: hints[f.name] for f in dataclasses.fields(cls)}
+    return _attribute_types[key]

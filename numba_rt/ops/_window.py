@@ -63,7 +63,9 @@ def slide(
     return Sliding(kernel, strides, dilations, tuple(begins), tuple(ends), out)
 
 
-def _numbers(name: str, given: Sequence[int] | None, default: int | None, count: int, least: int | None) -> tuple[int, ...]:
+def _numbers(
+    name: str, given: Sequence[int] | None, default: int | None, count: int, least: int | None
+) -> tuple[int, ...]:
     if not given and default is not None:
         return (default,) * count
     numbers = tuple(int(x) for x in given or ())
@@ -94,7 +96,8 @@ def _out_size(axis: int, size: Dim, extent: int, stride: int, begin: Dim, end: D
     room = size + begin + end - extent
     if not isinstance(room, Sym) and room < 0:
         raise ShapeError(
-            f"a window of {extent} does not fit into spatial axis {axis} of size {size} padded by {begin} and {end}"
+            f"a window of {extent} does not fit into spatial axis {axis} of size {size}, "
+            f"padded by {begin} and {end}"
         )
     if not ceil_mode:
         return room // stride + 1

@@ -43,7 +43,8 @@ class Conv(Op):
         assert X.shape is not None and W.shape is not None
         if self.group < 1 or not same_dim(X.shape[1], W.shape[1] * self.group):
             raise ShapeError(
-                f"X = {X} has {X.shape[1]} channels: expected {W.shape[1]} for each of {self.group} groups of W = {W}"
+                f"X = {X} has {X.shape[1]} channels: expected {W.shape[1]} for each of "
+                f"{self.group} groups of W = {W}"
             )
         if isinstance(W.shape[0], int) and W.shape[0] % self.group:
             raise ShapeError(f"W = {W} has {W.shape[0]} filters, which group = {self.group} does not divide")
@@ -58,7 +59,12 @@ class Conv(Op):
         if self.kernel_shape and tuple(self.kernel_shape) != kernel:
             raise ShapeError(f"kernel_shape = {list(self.kernel_shape)}: W has {list(kernel)}")
         return slide(
-            x[2:], kernel, strides=self.strides, dilations=self.dilations, pads=self.pads, auto_pad=self.auto_pad
+            x[2:],
+            kernel,
+            strides=self.strides,
+            dilations=self.dilations,
+            pads=self.pads,
+            auto_pad=self.auto_pad,
         )
 
     def lower(self, low: Lowering, X: View, W: View, B: View | None, Y: View) -> None:
@@ -75,7 +81,7 @@ class Conv(Op):
         lead = (1,) * (4 - X.rank)
         (batch, c), size = X.shape[:2], (*lead, *X.shape[2:])
         oc, own = W.shape[0], W.shape[1]
-        kernel, out = (*lead, *window.kernel), (*lead, *window.sizes)
+        kernel, out = (*lead, *window.kernel), Y.shape[2:] if not lead else (1, *Y.shape[2:])
         pads = (*(0,) * len(lead), *window.begins, *(0,) * len(lead), *window.ends)
         x = low.scratch((batch, *size, c))
         permute(low, X, x, (batch, c, *size), (0, 2, 3, 1))
@@ -87,9 +93,13 @@ class Conv(Op):
         low.call(pack_rows, low.flat(turned), low.const(sizes), packed, low.tasks(packed.size * 2))
         y = low.scratch((batch, *out, oc))
         NhwcConv(
-            channels=oc, kernel_shape=kernel, strides=(*lead, *window.strides), pads=tuple(int(p) for p in pads),
-            dilations=(*lead, *window.dilations), group=g,
-        ).lower(low, x, packed, B, None, y)  # fmt: skip
+            channels=oc,
+            kernel_shape=kernel,
+            strides=(*lead, *window.strides),
+            pads=tuple(int(p) for p in pads),
+            dilations=(*lead, *window.dilations),
+            group=g,
+        ).lower(low, x, packed, B, None, y)
         permute(low, y, Y, (batch, *out, oc), (0, 3, 1, 2))
 
     def _lower_any(self, low: Lowering, X: View, W: View, B: View | None, Y: View, window: Sliding) -> None:
@@ -103,7 +113,8 @@ class Conv(Op):
         y = low.view(Y, (*Y.shape[:2], *lead, *Y.shape[2:]))
         bias = low.const(np.zeros(W.shape[0], X.dtype)) if B is None else B
         geometry = np.array(
-            [self.group, *lead, *window.strides, *lead, *window.dilations, *none, *map(int, window.begins)], np.int64
+            [self.group, *lead, *window.strides, *lead, *window.dilations, *none, *map(int, window.begins)],
+            np.int64,
         )
         work = float(Y.size) * math.prod(W.shape[1:])
         low.call(conv_any, x, w, bias, low.const(geometry), y, low.tasks(work))
@@ -165,12 +176,22 @@ class NhwcConv(Op):
             table, tiles = low.const(_table(window)), low.const(depthwise_addresses())
             tasks = low.tasks(float(Y.size) * taps / 4)
             low.call(
-                depthwise, low.flat(X), low.flat(W), bias, residual, table, tiles, low.const(g), f, low.flat(Y), tasks
+                depthwise,
+                low.flat(X),
+                low.flat(W),
+                bias,
+                residual,
+                table,
+                tiles,
+                low.const(g),
+                f,
+                low.flat(Y),
+                tasks,
             )
             return
         made = _convolution(window, self.channels, self.group, B is not None, Z is not None, act)
         x = low.flat(X)
-        if made.scratch:
+        if made.pad is not None:
             padded = low.scratch((made.scratch,))
             low.call(pad_images, x, low.const(made.pad), padded, low.tasks(made.scratch / 4))
             x = padded

@@ -15,7 +15,14 @@ from numba_rt.kernels.activation import ACTIVATIONS
 from numba_rt.kernels.gemm import NO_ROWS, NO_VECTOR, epilogue, gemm, product
 from numba_rt.kernels.matmul_any import matmul_any
 from numba_rt.kernels.packing import pack_columns, pack_rows, packed_size
-from numba_rt.ops._checks import broadcast_dim, broadcast_shape, check_dtype, check_rank, check_same_dtype, same_dim
+from numba_rt.ops._checks import (
+    broadcast_dim,
+    broadcast_shape,
+    check_dtype,
+    check_rank,
+    check_same_dtype,
+    same_dim,
+)
 from numba_rt.ops._lowering import Lowering, View
 from numba_rt.ops._op import OWN, Op, op
 from numba_rt.ops.elementwise import Elementwise, Step, lower_steps
@@ -252,7 +259,11 @@ class FusedMatMul(Op):
         low.call(kernel, low.flat(B), low.const(np.array(g, np.int64)), packed, low.tasks(packed.size * 2))
 
     def _flags(self, bias: View | None, residual: View | None) -> dict[str, Any]:
-        return {"bias": bias is not None, "residual": residual is not None, "act": ACTIVATIONS[self.activation] if self.activation else 0}
+        return {
+            "bias": bias is not None,
+            "residual": residual is not None,
+            "act": ACTIVATIONS[self.activation] if self.activation else 0,
+        }
 
     def _call(
         self, low: Lowering, A: View, B: View, bias: View | None, residual: View | None, Y: View,
@@ -275,7 +286,8 @@ def _turned(shape: tuple[Any, ...], heads: bool) -> tuple[Any, ...]:
 @dataclass(frozen=True)
 class BatchAxes:
     """A batch of matrices counted by two axes: how far a step of each moves on in A and in B, in
-    matrices; 0 where the operand is repeated."""
+    matrices; 0 where the operand is repeated.
+    """
 
     sizes: tuple[int, int]
     a: tuple[int, int]
@@ -285,7 +297,9 @@ class BatchAxes:
 def batch_axes(low: Lowering, a: View, b: View, batch: tuple[int, ...]) -> tuple[BatchAxes, View, View]:
     """The leading axes of a product merged to two; operands are expanded where that cannot be."""
     groups: list[tuple[int, tuple[bool, bool]]] = []
-    for size, in_a, in_b in zip(batch, _padded(a.shape[:-2], batch), _padded(b.shape[:-2], batch), strict=True):
+    for size, in_a, in_b in zip(
+        batch, _padded(a.shape[:-2], batch), _padded(b.shape[:-2], batch), strict=True
+    ):
         kept = (in_a == size, in_b == size)
         if size == 1:
             continue

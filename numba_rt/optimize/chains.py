@@ -52,7 +52,9 @@ def _merge_one(graph: Graph, node: Node) -> tuple[Node, str] | None:
 
 def _merged(producer: Node, node: Node, link: Value) -> tuple[list[Value], tuple[Step, ...]] | None:
     first, second = _steps(producer), _steps(node)
-    inputs = list(dict.fromkeys(v for v in (*producer.inputs, *node.inputs) if v is not None and v is not link))
+    inputs = list(
+        dict.fromkeys(v for v in (*producer.inputs, *node.inputs) if v is not None and v is not link)
+    )
     if len(inputs) > MOST_INPUTS or len(first) + len(second) > MOST_STEPS:
         return None
     place = {id(v): i for i, v in enumerate(inputs)}

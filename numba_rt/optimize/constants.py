@@ -80,7 +80,8 @@ def _compute(node: Node, inputs: list[np.ndarray | None]) -> list[np.ndarray] | 
 
 def lift_sizes(graph: Graph, report: Report) -> None:
     """Replace shape arithmetic by expressions over the sizes of the graph's inputs: nothing then reads
-    a value only for its shape. Not for subgraphs, whose inputs may change shape from step to step."""
+    a value only for its shape. Not for subgraphs, whose inputs may change shape from step to step.
+    """
     origin: dict[str, tuple[Value, int]] = {}
     for value in graph.inputs:
         for axis, dim in enumerate(value.fact.shape or ()):
@@ -89,14 +90,21 @@ def lift_sizes(graph: Graph, report: Report) -> None:
     for node in list(graph.nodes):
         made = node.outputs[0]
         known = made.fact.value
-        if known is None or made.fact.dtype != INT64 or not is_symbolic(known, INT64) or len(node.outputs) > 1:
+        if (
+            known is None
+            or made.fact.dtype != INT64
+            or not is_symbolic(known, INT64)
+            or len(node.outputs) > 1
+        ):
             continue
         names = sorted(set().union(*(names_in(d) for d in known.reshape(-1).tolist())))
         if node.op.op_type == "SizeArithmetic" or not all(n in origin for n in names):
             continue
         sources = list(dict.fromkeys(origin[n][0] for n in names))
         symbols = tuple((n, sources.index(origin[n][0]), origin[n][1]) for n in names)
-        lifted = graph.node(SizeArithmetic(expressions=known, symbols=symbols), sources, 1, node.name, before=node)
+        lifted = graph.node(
+            SizeArithmetic(expressions=known, symbols=symbols), sources, 1, node.name, before=node
+        )
         infer_node(lifted)
         replace_value(graph, made, lifted.outputs[0])
         report.fire("lift_sizes", node.describe())

@@ -1,5 +1,6 @@
 """Channels last: convolutions and pools work on NHWC data, so the Transposes around them are moved
-down the graph until they meet and cancel."""
+down the graph until they meet and cancel.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from numba_rt.dtypes import FLOAT32
 from numba_rt.graph import Value
 from numba_rt.ops._op import REGISTRY
 from numba_rt.ops.elementwise import Elementwise
+from numba_rt.ops.transpose import Transpose
 from numba_rt.optimize.fusions.conv import ConvToNhwc, to_nchw, to_nhwc
 from numba_rt.optimize.rule import Builder, Rule
 from numba_rt.optimize.simplify import TransposeNothing, TransposeTwice
@@ -25,7 +27,7 @@ _ELEMENTWISE = "|".join(sorted(n for (_, n), c in REGISTRY.items() if issubclass
 def is_nchw_view(value: Value | None) -> bool:
     """Whether a value is NHWC data under a Transpose."""
     node = None if value is None else value.producer
-    return node is not None and node.op.op_type == "Transpose" and tuple(node.op.perm) == TO_NCHW
+    return node is not None and isinstance(node.op, Transpose) and node.op.perm == TO_NCHW
 
 
 def nhwc_of(value: Value) -> Value:
@@ -79,7 +81,9 @@ class UnsqueezeOfSqueeze(Rule):
         return op.Unsqueeze(op.Squeeze(x, axes), again)
 
     def check(m):
-        same = m.axes.is_constant and m.again.is_constant and np.array_equal(m.axes.constant, m.again.constant)
+        same = (
+            m.axes.is_constant and m.again.is_constant and np.array_equal(m.axes.constant, m.again.constant)
+        )
         return None if same and (m.axes.constant >= 0).all() else ""
 
     def replace(op, m):
@@ -163,7 +167,9 @@ class SinkPool(Rule):
         return None
 
     def replace(op, m):
-        attributes = {k: v for k, v in m.pool.op.attributes().items() if k not in ("n_outputs", "storage_order")}
+        attributes = {
+            k: v for k, v in m.pool.op.attributes().items() if k not in ("n_outputs", "storage_order")
+        }
         made = getattr(op, "Nhwc" + m.pool.op.op_type)(m.x, **attributes)
         return to_nchw(op, made)
 
@@ -180,7 +186,11 @@ class SinkSpatialMean(Rule):
         axes = m.axes.constant
         if tuple(m.transpose.op.perm) != TO_NCHW or axes is None:
             return "it is not NHWC data over constant axes"
-        return None if sorted(int(a) % 4 for a in axes.reshape(-1)) == [2, 3] else "it is not over height and width"
+        return (
+            None
+            if sorted(int(a) % 4 for a in axes.reshape(-1)) == [2, 3]
+            else "it is not over height and width"
+        )
 
     def replace(op, m):
         keep = m.mean.op.keepdims

@@ -1,5 +1,6 @@
 """Patterns: a small expression is built by calling a rule's `pattern` function, then matched
-against the graph. Commutativity comes from the operators, so no pattern is written twice."""
+against the graph. Commutativity comes from the operators, so no pattern is written twice.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +91,8 @@ _Input = Pattern | float | EllipsisType | None
 
 class PatternBuilder:
     """`op.MatMul(a, b)` makes a pattern; `op.OneOf("Relu|Clip", x, name="act")` one of several.
-    A last input `...` stands for any further inputs, present or not."""
+    A last input `...` stands for any further inputs, present or not.
+    """
 
     def __getattr__(self, op_type: str) -> Callable[..., Pattern]:
         def build(*inputs: _Input, name: str = "") -> Pattern:

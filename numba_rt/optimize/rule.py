@@ -32,14 +32,18 @@ class Builder:
     def __getattr__(self, op_type: str) -> Callable[..., Any]:
         cls = operator(op_type)
 
-        def build(*inputs: Value | np.ndarray | np.generic | None, outputs: int = 1, **attributes: Any) -> Any:
+        def build(
+            *inputs: Value | np.ndarray | np.generic | None, outputs: int = 1, **attributes: Any
+        ) -> Any:
             return self.add(cls(**attributes), *inputs, outputs=outputs)
 
         return build
 
     def add(self, op: Op, *inputs: Value | np.ndarray | np.generic | None, outputs: int = 1) -> Any:
         """A node of a given operator; its output, or a tuple of them."""
-        values = [x if isinstance(x, Value) or x is None else self.graph.constant(np.asarray(x)) for x in inputs]
+        values = [
+            x if isinstance(x, Value) or x is None else self.graph.constant(np.asarray(x)) for x in inputs
+        ]
         node = self.graph.node(op, values, outputs, self.name, self.before)
         self.made.append(node)
         infer_node(node)
@@ -61,7 +65,8 @@ def operator(op_type: str) -> type[Op]:
 class Rule:
     """One rewrite. Subclasses define the three functions; parameter names of `pattern` after the
     first are the match variables. `check` returns None to go ahead, a reason to refuse, or "" where
-    the pattern says too little for the refusal to be worth reporting."""
+    the pattern says too little for the refusal to be worth reporting.
+    """
 
     shared: ClassVar[bool] = False
     """Whether values between may be read elsewhere too: their nodes then stay for those readers."""

@@ -15,7 +15,8 @@ from numba_rt import Model
 MODELS = Path(__file__).parents[3] / "shared" / "models"
 
 needs_models = pytest.mark.skipif(
-    not MODELS.is_dir(), reason="the trained models are not part of the repository: ../shared/models does not exist"
+    not MODELS.is_dir(),
+    reason="the trained models are not part of the repository: ../shared/models does not exist",
 )
 
 
@@ -24,7 +25,9 @@ def runtime(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
 
-def assert_same(model: Model, session: onnxruntime.InferenceSession, feeds: Mapping[str, Any], limit: float = 1e-4) -> list:
+def assert_same(
+    model: Model, session: onnxruntime.InferenceSession, feeds: Mapping[str, Any], limit: float = 1e-4
+) -> list:
     """Outputs agree within `limit` of the largest one; returns ours."""
     got = model.run(feeds)
     for ours, theirs in zip(got, session.run(None, dict(feeds)), strict=True):

@@ -45,7 +45,9 @@ def embed(model: numba_rt.Model, feeds: dict[str, np.ndarray]) -> np.ndarray:
     return mean / np.linalg.norm(mean, axis=1, keepdims=True)
 
 
-def test_meaning_decides_which_sentences_are_close(model: numba_rt.Model, tokenizer: tokenizers.Tokenizer) -> None:
+def test_meaning_decides_which_sentences_are_close(
+    model: numba_rt.Model, tokenizer: tokenizers.Tokenizer
+) -> None:
     eating, eats, girl = embed(model, encode(tokenizer, SENTENCES))
     assert eating @ eats > eating @ girl + 0.3
 
@@ -76,7 +78,9 @@ def test_several_threads_on_one_model(model: numba_rt.Model, tokenizer: tokenize
             np.testing.assert_array_equal(got, want)
 
 
-def test_plan_has_one_call_for_each_fused_part(model: numba_rt.Model, tokenizer: tokenizers.Tokenizer) -> None:
+def test_plan_has_one_call_for_each_fused_part(
+    model: numba_rt.Model, tokenizer: tokenizers.Tokenizer
+) -> None:
     """Per layer: three projections, scores (pack, product), softmax, values (pack, product), output, norm,
     two products of the feed-forward part, norm."""
     plan = model.plan(**encode(tokenizer, SENTENCES))

@@ -1,4 +1,4 @@
-"""silero_vad over a minute of speech: state carried from chunk to chunk, speech found where ONNX Runtime finds it."""
+"""silero_vad over a minute of speech, state carried from chunk to chunk: the segments ONNX Runtime finds."""
 
 from __future__ import annotations
 

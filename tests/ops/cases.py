@@ -66,7 +66,13 @@ class Case:
         names = [f"i{k}" if x is not None else "" for k, x in enumerate(self.inputs)]
         outs = [f"o{k}" for k in range(self.n_outputs)]
         attributes = {
-            k: (numpy_helper.from_array(v) if isinstance(v, np.ndarray) else int(v) if isinstance(v, bool) else v)
+            k: (
+                numpy_helper.from_array(v)
+                if isinstance(v, np.ndarray)
+                else int(v)
+                if isinstance(v, bool)
+                else v
+            )
             for k, v in self.attributes.items()
         }
         node = helper.make_node(self.op_type, names, outs, domain=self.domain, **attributes)

@@ -15,15 +15,26 @@ def conv(x, w, b=None, **attributes):
 def nhwc(x, w, b=None, z=None, *, strides=(1, 1), pads=(0, 0, 0, 0), group=1, lo=-np.inf):
     """NhwcConv with weights packed here; the oracle adds up windows in float64."""
     depthwise = w.shape[1] == 1 and group == w.shape[0]
-    packed = np.ascontiguousarray(w.reshape(w.shape[0], -1).T) if depthwise else pack_conv(w, group).reshape(-1)
+    packed = (
+        np.ascontiguousarray(w.reshape(w.shape[0], -1).T) if depthwise else pack_conv(w, group).reshape(-1)
+    )
     attributes = {
-        "channels": w.shape[0], "kernel_shape": w.shape[2:], "strides": strides, "pads": pads, "group": group,
-        "depthwise": depthwise, "lo": lo,
-    }  # fmt: skip
+        "channels": w.shape[0],
+        "kernel_shape": w.shape[2:],
+        "strides": strides,
+        "pads": pads,
+        "group": group,
+        "depthwise": depthwise,
+        "lo": lo,
+    }
     return Case(
-        "NhwcConv", (x, packed, b, z), attributes, domain="numba_rt",
-        oracle=lambda *_, **__: direct(x, w, b, z, strides, pads, group, lo), **WIDE,
-    )  # fmt: skip
+        "NhwcConv",
+        (x, packed, b, z),
+        attributes,
+        domain="numba_rt",
+        oracle=lambda *_, **__: direct(x, w, b, z, strides, pads, group, lo),
+        **WIDE,
+    )
 
 
 def direct(x, w, b, z, strides, pads, group, lo):
@@ -56,12 +67,26 @@ CASES = [
     conv(f32(1, 2, 4, 5, 6), f32(3, 2, 2, 3, 2, seed=1), f32(3), pads=[0, 1, 0, 1, 1, 0]),
     conv(f64(1, 2, 5, 6), f64(4, 1, 3, 2, seed=1), group=2),
     conv(f32(0, 3, 8, 8), f32(2, 3, 3, 3)),
-    nhwc(f32(1, 9, 7, 16), f32(40, 16, 3, 3, seed=1), f32(40, seed=2), f32(1, 9, 7, 40, seed=3), pads=(1, 1, 1, 1), lo=0.0),
-    nhwc(f32(2, 9, 7, 12), f32(12, 1, 3, 3, seed=1), f32(12, seed=2), pads=(1, 1, 1, 1), group=12, strides=(2, 1)),
+    nhwc(
+        f32(1, 9, 7, 16),
+        f32(40, 16, 3, 3, seed=1),
+        f32(40, seed=2),
+        f32(1, 9, 7, 40, seed=3),
+        pads=(1, 1, 1, 1),
+        lo=0.0,
+    ),
+    nhwc(
+        f32(2, 9, 7, 12),
+        f32(12, 1, 3, 3, seed=1),
+        f32(12, seed=2),
+        pads=(1, 1, 1, 1),
+        group=12,
+        strides=(2, 1),
+    ),
     nhwc(f32(1, 6, 6, 8), f32(12, 2, 2, 2, seed=1), group=4),
     Case("Conv", (f32(1, 3, 8, 8), f32(4, 2, 3, 3)), raises="3 channels"),
     Case("Conv", (f32(1, 3, 2, 2), f32(4, 3, 3, 3)), raises="does not fit"),
     Case("Conv", (f32(1, 3, 8, 8), f32(4, 3, 3, 3)), {"strides": [0, 1]}, raises="strides"),
     Case("Conv", (f32(1, 3, 8, 8), f32(4, 3, 3, 3)), {"kernel_shape": [2, 2]}, raises="kernel_shape"),
     Case("Conv", (f32(1, 4, 8, 8), f32(3, 2, 3, 3)), {"group": 2}, raises="does not divide"),
-]  # fmt: skip
+]

@@ -8,7 +8,19 @@ from tests.ops.cases import Case, f32, f64, integers
 WIDE = {"rtol": 1e-4, "atol": 1e-4}
 
 
-def fused(A, B, bias=None, residual=None, *, transB=False, alpha=1.0, lo=-np.inf, packed=0, heads=(0, 0, 0), plain=None):
+def fused(
+    A,
+    B,
+    bias=None,
+    residual=None,
+    *,
+    transB=False,
+    alpha=1.0,
+    lo=-np.inf,
+    packed=0,
+    heads=(0, 0, 0),
+    plain=None,
+):
     """The meaning of FusedMatMul in NumPy; `plain` is B before it was packed."""
     turn = lambda x, on: x.transpose(0, 2, 1, 3) if on else x  # noqa: E731
     b = plain if packed else turn(B, heads[1])
@@ -24,9 +36,14 @@ def fused_case(*inputs, heads=(0, 0, 0), plain=None, **attributes):
     if any(heads):
         given |= {k: bool(v) for k, v in zip(("a_heads", "b_heads", "c_heads"), heads, strict=True)}
     return Case(
-        "FusedMatMul", inputs, given, domain="numba_rt",
-        oracle=lambda *xs, **_: fused(*xs, heads=heads, plain=plain, **attributes), label=str(heads), **WIDE,
-    )  # fmt: skip
+        "FusedMatMul",
+        inputs,
+        given,
+        domain="numba_rt",
+        oracle=lambda *xs, **_: fused(*xs, heads=heads, plain=plain, **attributes),
+        label=str(heads),
+        **WIDE,
+    )
 
 
 W = f32(19, 37, seed=3)
@@ -63,9 +80,18 @@ CASES = [
     fused_case(f32(2, 9, 3, 8), f32(2, 5, 3, 8, seed=1), transB=True, alpha=0.25, heads=(1, 1, 0)),
     fused_case(f32(2, 3, 9, 5), f32(2, 5, 3, 8, seed=1), heads=(0, 1, 1)),
     fused_case(f32(1, 9, 3, 8), f32(2, 3, 8, 4, seed=1), heads=(1, 0, 1)),
-    Case("ScaleBy", (f32(3, 4),), {"factor": 0.5}, domain="numba_rt", oracle=lambda x, factor: x * np.float32(factor)),
     Case(
-        "ScaledSum", (f64(3), f64(3, seed=1)), {"alpha": 2.0, "beta": 3.0}, domain="numba_rt",
+        "ScaleBy",
+        (f32(3, 4),),
+        {"factor": 0.5},
+        domain="numba_rt",
+        oracle=lambda x, factor: x * np.float32(factor),
+    ),
+    Case(
+        "ScaledSum",
+        (f64(3), f64(3, seed=1)),
+        {"alpha": 2.0, "beta": 3.0},
+        domain="numba_rt",
         oracle=lambda x, y, alpha, beta: alpha * x + beta * y,
     ),
-]  # fmt: skip
+]

@@ -49,7 +49,11 @@ class GemmToFused(Rule):
         c = m.bound.get("c")
         if c is not None and gemm.beta != 1 and not c.is_constant:
             return "beta scales a C that is not constant"
-        if c is not None and not _is_vector(c, m.root.outputs[0]) and c.fact.shape != m.root.outputs[0].fact.shape:
+        if (
+            c is not None
+            and not _is_vector(c, m.root.outputs[0])
+            and c.fact.shape != m.root.outputs[0].fact.shape
+        ):
             return "C is neither a vector nor of the result's shape"
         return None
 
@@ -201,7 +205,9 @@ class TransposedResult(Rule):
         if tuple(m.transpose.op.perm) != HEADS or m.matmul.op.c_heads:
             return "it is not the exchange of heads and positions"
         shapes = (m.a.fact.shape, m.b.fact.shape)
-        return None if all(s is not None and len(s) == 4 for s in shapes) else "the operands do not have heads"
+        return (
+            None if all(s is not None and len(s) == 4 for s in shapes) else "the operands do not have heads"
+        )
 
     def replace(op, m):
         return _with(op, m, c_heads=True)

@@ -27,7 +27,9 @@ def _vector_of(value: Value, x: Value) -> str | None:
         return f"{value.name!r} is not constant"
     if x.fact.shape is None or array.ndim == 0 or array.size != array.shape[-1]:
         return f"{value.name!r} is not a vector"
-    return None if array.size == x.fact.shape[-1] else f"{value.name!r} does not have the size of the last axis"
+    return (
+        None if array.size == x.fact.shape[-1] else f"{value.name!r} does not have the size of the last axis"
+    )
 
 
 class LayerNorm(Rule):
