@@ -205,7 +205,13 @@ from numpy import (
 from numba_rt.jit import kernel, prange, u
 '''
 
-_MODULES = {"ka.": "arithmetic as ka", "kc.": "convert as kc", "ke.": "extreme as ke", "km.": "math as km"}
+_MODULES = {
+    "ka.": "arithmetic as ka",
+    "kc.": "convert as kc",
+    "ke.": "extreme as ke",
+    "km.": "math as km",
+    "kq.": "quantize as kq",
+}
 """What expressions may call, imported only where used: a cached kernel depends on all it imports."""
 
 _chains: dict[object, tuple[jit.Kernel, list[Any]]] = {}
