@@ -109,7 +109,8 @@ class Model:
     report: Report = field(default_factory=lambda: Report())
 
     def __post_init__(self) -> None:
-        self.threads = thread_pool.default_count() if self.threads is None else self.threads
+        wanted = thread_pool.default_count() if self.threads is None else self.threads
+        self.threads = thread_pool.checked_count(wanted)
         self.inputs = [TensorInfo.of(v) for v in self.graph.inputs]
         declared = [TensorInfo.of(v) for v in self.graph.outputs]
         self.metadata = dict(self.graph.metadata)

@@ -138,6 +138,13 @@ def default_count() -> int:
     return max(1, min(physical_cores(), cpu_quota(), most))
 
 
+def checked_count(count: int) -> int:
+    """The number of threads a model asks for, or as many as Numba has."""
+    if not isinstance(count, int) or count < 1:
+        raise InputError(f"threads: expected a number of at least 1, found {count!r}")
+    return min(count, int(numba.config.NUMBA_NUM_THREADS))
+
+
 def available(count: int) -> int:
     """Of the threads a model wants, those it can have: one, with a warning, in a forked child."""
     if not _no_threads.value:

@@ -171,3 +171,18 @@ def test_explain_writes_what_the_optimiser_did(
     assert written.err.startswith("numba_rt: model explained\n")
     assert "IdentityOut" in written.err
     assert "\x1b" not in written.err
+
+
+def test_threads_are_at_least_one_and_at_most_what_there_are() -> None:
+    def model(threads: Any) -> Model:
+        graph = Graph("threads")
+        x = graph.input("x", Fact(FLOAT32, (Sym("n"), 4)))
+        graph.outputs = [Builder(graph).Add(x, x)]
+        return Model(graph, threads=threads)
+
+    for bad in (0, -1, 1.5, "2"):
+        with pytest.raises(InputError, match="threads: expected a number of at least 1"):
+            model(bad)
+    x = np.ones((30_000, 4), np.float32)
+    for count in (1, 2, 1000):
+        np.testing.assert_array_equal(model(count).run({"x": x})[0], x + x)
