@@ -79,7 +79,7 @@ def make_op(
         schema: the standard's definition, for attributes the class leaves out; may be None.
         where: names the node in errors.
     """
-    expected = attribute_types(cls)  # type: ignore[arg-type]
+    expected = attribute_types(cls)
     fields: dict[str, Any] = {k: v for k, v in filled.items() if k in expected}
     for name, value in attributes.items():
         if name in fields:
@@ -91,7 +91,7 @@ def make_op(
                 raise UnsupportedOp(f"{where}: attribute {name!r} = {_short(value)} is not implemented")
             known = sorted(expected.keys() - filled.keys())
             raise LoadError(f"{where}: unknown attribute {name!r}; {cls.op_type} has {known}")
-    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+    for field in dataclasses.fields(cls):
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and field.name not in fields:
             raise LoadError(f"{where}: attribute {field.name!r} is missing")
