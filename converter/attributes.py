@@ -43,7 +43,7 @@ def read_attributes(
 def read_attribute(attribute: onnx.AttributeProto, directory: Path | None, where: str) -> Any:
     """One attribute's value: int, float, str, array, GraphProto, Fact, or a tuple of them."""
     where = f"{where}: attribute {attribute.name!r}"
-    kind = attribute.type
+    kind = attribute.type or _kind_by_field(attribute)
     if kind == _A.INT:
         return int(attribute.i)
     if kind == _A.FLOAT:
@@ -65,6 +65,13 @@ def read_attribute(attribute: onnx.AttributeProto, directory: Path | None, where
     if kind == _A.TYPE_PROTO:
         return to_fact(attribute.tp, where)
     raise LoadError(f"{where} has the type {_type_name(kind)}, which is not supported")
+
+
+def _kind_by_field(attribute: onnx.AttributeProto) -> int:
+    """The type of an attribute that does not say it, as the first version of the format allowed."""
+    kinds = {"f": _A.FLOAT, "i": _A.INT, "s": _A.STRING, "t": _A.TENSOR, "g": _A.GRAPH}
+    kinds |= {"floats": _A.FLOATS, "ints": _A.INTS, "strings": _A.STRINGS}
+    return next((kinds[f.name] for f, _ in attribute.ListFields() if f.name in kinds), _A.UNDEFINED)
 
 
 def make_op(

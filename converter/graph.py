@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -342,15 +343,22 @@ def _known_branch(node: RawNode, inputs: Sequence[Value | None]) -> onnx.GraphPr
     return branch if isinstance(branch, onnx.GraphProto) and not branch.input else None
 
 
-def _check_arity(cls: type[Op], node: RawNode, inputs: Sequence[Value | None]) -> None:
+@cache
+def _arity(cls: type[Op]) -> tuple[int | None, tuple[tuple[int, str], ...]]:
+    """Most inputs an operator takes (None: any number), and positions and names of the required ones."""
     parameters = cls.parameters()
-    variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     named = [p for p in parameters if p.kind is not p.VAR_POSITIONAL]
-    if len(inputs) > len(named) and not variadic:
-        raise LoadError(f"{node.where} has {len(inputs)} inputs: expected at most {len(named)}")
-    for i, parameter in enumerate(named):
-        if parameter.default is parameter.empty and (i >= len(inputs) or inputs[i] is None):
-            raise LoadError(f"{node.where}: the input {parameter.name!r} is missing")
+    required = tuple((i, p.name) for i, p in enumerate(named) if p.default is p.empty)
+    return None if len(named) < len(parameters) else len(named), required
+
+
+def _check_arity(cls: type[Op], node: RawNode, inputs: Sequence[Value | None]) -> None:
+    most, required = _arity(cls)  # type: ignore[arg-type]
+    if most is not None and len(inputs) > most:
+        raise LoadError(f"{node.where} has {len(inputs)} inputs: expected at most {most}")
+    for position, name in required:
+        if position >= len(inputs) or inputs[position] is None:
+            raise LoadError(f"{node.where}: the input {name!r} is missing")
 
 
 def _merged(inferred: Fact, declared: Fact) -> Fact:

@@ -208,6 +208,12 @@ def test_attribute_given_twice() -> None:
     refused(model([made]), "attribute 'axis' is given twice")
 
 
+def test_attributes_that_do_not_say_their_type() -> None:
+    made = node("Transpose", perm=[1, 0])
+    made.attribute[0].ClearField("type")
+    np.testing.assert_array_equal(run(model([made]))[0], X.T)
+
+
 def test_too_many_outputs() -> None:
     refused(
         model([node("Relu", ["x"], ["y", "z"], "n")]), "Relu 'n'", "2 outputs", error=numba_rt.NumbaRtError

@@ -88,7 +88,7 @@ CASES: list[tuple[str, int, list[Any], dict[str, Any]]] = [
     ("GridSample", 16, [X, array(2, 3, 3, 2) / 3], {"mode": "bilinear"}),
     ("Upsample", 7, [X], {"scales": [1.0, 1.0, 2.0, 3.0], "mode": "nearest"}),
     ("Upsample", 9, [X, np.float32([1, 1, 2, 2])], {"mode": "linear"}),
-    ("Resize", 10, [X, np.float32([1, 1, 0.5, 0.6])], {"mode": "nearest"}),
+    ("Resize", 10, [X, np.float32([1, 1, 2.5, 1])], {"mode": "nearest"}),
     ("Resize", 10, [X, np.float32([1, 1, 2, 1.5])], {"mode": "linear"}),
     ("Scatter", 9, [X, np.array([[[[1, 2]]]]), array(1, 1, 1, 2)], {"axis": 3}),
     ("RoiAlign", 10, [X, np.float32([[0, 0, 3, 3]]), np.array([1])], {"output_height": 2, "output_width": 2}),
@@ -195,6 +195,13 @@ def test_as_numpy(case: Any) -> None:
     else:
         expected = oracle(*arrays)
     np.testing.assert_allclose(got[0], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.6, 0.9, 1.5])
+def test_nearest_rounded_up_where_an_axis_shrank(scale: float) -> None:
+    stored = [np.float32([1, 1, 1, scale])]
+    proto, feeds, got = run("Resize", 10, [array(1, 1, 2, 10)], 1, {"mode": "nearest"}, stored)
+    np.testing.assert_array_equal(got[0], ort_run(proto, feeds)[0])
 
 
 def test_dropout_mask_had_the_dtype_of_the_data() -> None:
