@@ -14,7 +14,7 @@ from numba_rt.optimize.constants import fold_constants, lift_sizes, merge_common
 from numba_rt.optimize.fusions.activation import ACTIVATIONS
 from numba_rt.optimize.fusions.conv import CONV_WEIGHTS, CONVS, BatchNormToScale
 from numba_rt.optimize.fusions.matmul import MATMULS, PACKING
-from numba_rt.optimize.fusions.norm import LAYER_NORM, RMS_NORM
+from numba_rt.optimize.fusions.norm import ADD_NORM, LAYER_NORM, RMS_NORM
 from numba_rt.optimize.fusions.softmax import SOFTMAX
 from numba_rt.optimize.half import widen_halves
 from numba_rt.optimize.infer import infer_facts
@@ -40,6 +40,7 @@ PIPELINE: tuple[Callable[[Graph, Report], None], ...] = (
     RuleSet(*SOFTMAX),  # before products: they would take the scale
     RuleSet(*MATMULS),
     RuleSet(*CONVS),
+    RuleSet(*ADD_NORM),  # after products: a residual costs nothing in their store
     fold_constants,  # what the rules made of weights
     fuse_chains,  # after every rule that looks for a single elementwise operator
     RuleSet(*PACKING),  # last: packed weights are opaque to every rule

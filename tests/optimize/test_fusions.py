@@ -215,6 +215,14 @@ CASES = [
         left=("FusedElementwise",),
     ),
     Fusion(
+        "sum, layer norm",
+        lambda op, x, y: op.LayerNormalization(op.Add(x, y), f32(8, seed=3), f32(8, seed=4), axis=-1),
+        (X3, f32(2, 5, 8, seed=5)),
+        ("AddLayerNorm",),
+        ("FusedAddLayerNormalization",),
+        symbolic=(),
+    ),
+    Fusion(
         "transpose between reshapes",
         lambda op, x: op.Reshape(
             op.Transpose(op.Reshape(x, i64(-1, 3, 4)), perm=(0, 2, 1)), i64(-1, 5, 4, 3)

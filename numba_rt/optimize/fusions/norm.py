@@ -81,15 +81,15 @@ class AddLayerNorm(Rule):
         return op.LayerNormalization(op.Add(x, y), scale, bias, name="norm")
 
     def check(m):
-        if m.norm.op.axis != -1 and m.norm.op.axis != m.x.fact.rank - 1:
-            return "it normalises more than the last axis"
         if m.x.fact.shape is None or m.x.fact.shape != m.y.fact.shape:
             return "the sum is broadcast"
         return None
 
     def replace(op, m):
-        return op.FusedAddLayerNormalization(m.x, m.y, m.scale, m.bias, epsilon=m.norm.op.epsilon)
+        attributes = {"axis": m.norm.op.axis, "epsilon": m.norm.op.epsilon}
+        return op.FusedAddLayerNormalization(m.x, m.y, m.scale, m.bias, outputs=2, **attributes)[0]
 
 
 LAYER_NORM = (LayerNorm,)
 RMS_NORM = (RMSNorm,)
+ADD_NORM = (AddLayerNorm,)
