@@ -101,11 +101,13 @@ def _position(v, size, align, mode, padding):
     v = min(max(v, -type(v)(FAR)), type(v)(FAR)) if v == v else -type(v)(FAR)
     if mode == 0:
         v = np.rint(v)
-    if padding == 1:
-        v = min(max(v, type(v)(0)), type(v)(size - 1))
-    elif padding == 2:
-        low = type(v)(0) if align else -half
-        v = _reflected(v, low, type(v)(size - 1) - low)
+    low = type(v)(0) if align else -half
+    high = type(v)(size - 1) - low
+    if v < low or v > high:
+        if padding == 1:
+            v = min(max(v, type(v)(0)), type(v)(size - 1))
+        elif padding == 2:
+            v = _reflected(v, low, high)
     return v
 
 
