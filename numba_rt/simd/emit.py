@@ -143,7 +143,8 @@ class TileEmitter(Vectors):
 
     def _emit_tile(self, function: ir.Function, b: ir.IRBuilder, height: int, nv: int) -> None:
         *rows, k, weights, tap_size, panel_size, c, ldc, cols, bias, d, alpha, lo, hi = function.args
-        taps, sets = rows[-1], _accumulator_sets(height * nv)
+        # By the height alone: a column's sum must not depend on how full its panel is.
+        taps, sets = rows[-1], _accumulator_sets(height * self.isa.nv)
         pointers = self._row_pointers(b, height, *rows)
 
         def panel_of(b: ir.IRBuilder, at: ir.Value, carried: Values) -> Values:
