@@ -9,6 +9,18 @@ from numba_rt.jit import inline, kernel, prange, u
 __all__ = ["region_align", "region_max", "suppress"]
 
 
+LARGEST_BIN = 10_000
+"""Pixels along a bin that are sampled; a larger one is no region of a feature map, and is empty."""
+
+
+@inline
+def _samples(given, pixels):
+    """Samples along a bin."""
+    if given > 0:
+        return given
+    return np.int64(np.ceil(pixels)) if pixels > 0 and pixels < LARGEST_BIN else np.int64(0)
+
+
 @inline
 def _overlaps(boxes, a, b, threshold):
     """Whether intersection over union is above a threshold; boxes are y1, x1, y2, x2."""
@@ -81,13 +93,12 @@ def region_align(x, rois, images, g, scale, status, y, tasks):
             if g[1] == 0:
                 wide, high = max(wide, one), max(high, one)
             bin_h, bin_w = high / x.dtype.type(pooled_h), wide / x.dtype.type(pooled_w)
-            grid_h = g[0] if g[0] > 0 else np.int64(np.ceil(bin_h))
-            grid_w = g[0] if g[0] > 0 else np.int64(np.ceil(bin_w))
+            grid_h, grid_w = _samples(g[0], bin_h), _samples(g[0], bin_w)
             count = x.dtype.type(max(grid_h * grid_w, 1))
             for pw in range(pooled_w):
                 for c in range(channels):
                     y[u(r), u(c), u(ph), u(pw)] = zero
-                for k in range(max(grid_h, 0) * max(grid_w, 0)):
+                for k in range(grid_h * grid_w):
                     iy, ix = x.dtype.type(k // grid_w), x.dtype.type(k % grid_w)
                     v = (
                         top

@@ -6,12 +6,29 @@ import numpy as np
 
 from numba_rt.jit import inline, kernel, prange, u
 
-__all__ = ["deform_taps", "grid_taps", "round_to", "sample_planes", "sample_rows"]
+__all__ = ["deform_taps", "grid_taps", "round_to", "sample_planes", "sample_rows", "select_places"]
 
 BLOCK = 256
 """Output elements whose sums are made together."""
 FAR = np.float32(1e9)
 """Positions are limited to this distance, so that they fit into integers."""
+
+
+@kernel
+def select_places(x, rows, columns, step, y, tasks):
+    """y[o, r, i] = x[o·step + rows[r] + columns[i]].   x: flat; y: flat (outer, rows, columns)."""
+    n, m = columns.size, rows.size
+    total = y.size // n
+    for t in prange(tasks):
+        first = t * total // tasks
+        for row in range(first, (t + 1) * total // tasks):
+            to, at = row * n, row // m * step + rows[u(row % m)]
+            if row > first and row % m > 0 and rows[u(row % m - 1)] == rows[u(row % m)]:
+                for i in range(to, to + n):
+                    y[u(i)] = y[u(i - n)]
+            else:
+                for i in range(n):
+                    y[u(to + i)] = x[u(at + columns[u(i)])]
 
 
 @kernel

@@ -45,9 +45,11 @@ class ResizedAxis:
             place = x / self.scale
         elif mode == "tf_crop_and_resize":
             extent = (self.end - self.start) * (self.size - 1)
-            place = x * extent / (wide - 1) if wide != 1 else x * 0 + extent / 2
-            place = place + self.start * (self.size - 1)
-            outside = (place < 0) | (place > self.size - 1)
+            with np.errstate(invalid="ignore"):
+                place = x * extent / (wide - 1) if wide != 1 else x * 0 + extent / 2
+                place = place + self.start * (self.size - 1)
+            outside = ~((place >= 0) & (place <= self.size - 1))
+            place = np.where(outside, 0, place)
         elif mode == "pytorch_half_pixel" and wide == 1:
             place = x * 0 - 0.5
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import permutations
 from math import floor, prod
 from typing import Any
 
@@ -13,7 +14,7 @@ from numba_rt.errors import ShapeError
 from numba_rt.graph import Dim, Fact, Sym, Undecided
 from numba_rt.kernels.gather import gather_rows
 from numba_rt.kernels.move import copy_bits, pad_axes
-from numba_rt.kernels.sampling import round_to, sample_planes, sample_rows
+from numba_rt.kernels.sampling import round_to, sample_planes, sample_rows, select_places
 from numba_rt.ops._checks import check_axes, check_dtype, known_ints, known_value
 from numba_rt.ops._lowering import Lowering, View
 from numba_rt.ops._op import Op, op
@@ -23,6 +24,10 @@ from numba_rt.ops.cast import cast_to
 
 LONG_RUN = 4
 """Words that are worth a copy of their own."""
+GATHER = 4
+"""Work of a sum of scattered elements, relative to one of neighbours of theirs in memory."""
+MANY = 4
+"""With more axes than this, not all orders of passes are compared."""
 DYADIC = 1 << 12
 """Scales with smaller denominators multiply sizes without rounding."""
 
@@ -94,7 +99,8 @@ class Resize(Op):
 
     @staticmethod
     def _check_count(name: str, given: Sequence[Any], count: int) -> None:
-        bad = [v for v in given if not isinstance(v, Sym) and not (v > 0 if name == "scales" else v >= 0)]
+        least = 0 if name == "sizes" else np.finfo(np.float32).tiny
+        bad = [v for v in given if not isinstance(v, Sym) and not least <= v < np.inf]
         if len(given) != count or bad:
             raise ShapeError(f"{name} = {list(given)}: expected {count} positive numbers")
 
@@ -193,14 +199,14 @@ class Resize(Op):
             self._lower_sums(low, X, axes, Y)
 
     def _lower_sums(self, low: Lowering, X: View, axes: list[ResizedAxis], Y: View) -> None:
-        """One pass for each axis, those that make the value smaller first."""
+        """One pass for each axis."""
         dtype = _computed(X.dtype)
         x = X
         if dtype != X.dtype:
             x = low.scratch(X.shape, dtype)
             cast_to(dtype).lower(low, X, x)
         shape = list(X.shape)
-        order = sorted(axes, key=lambda a: a.out / a.size)
+        order = _cheapest(shape, axes)
         for a in order:
             shape[a.axis] = a.out
             y = Y if a is order[-1] and dtype == X.dtype else low.scratch(shape, dtype)
@@ -226,6 +232,21 @@ class Resize(Op):
             low.call(
                 sample_rows, low.flat(x), places, factors, taps, axis.size, inner, value, low.flat(y), tasks
             )
+
+
+def _cheapest(shape: Sequence[int], axes: list[ResizedAxis]) -> tuple[ResizedAxis, ...]:
+    """The order of passes with the least work; those that make the value smaller first if there are many."""
+
+    def work(order: tuple[ResizedAxis, ...]) -> float:
+        sizes, total = list(shape), 0.0
+        for a in order:
+            sizes[a.axis] = a.out
+            total += prod(sizes) * (GATHER if prod(sizes[a.axis + 1 :]) == 1 else 1)
+        return total
+
+    if len(axes) > MANY:
+        return tuple(sorted(axes, key=lambda a: a.out / a.size))
+    return min(permutations(axes), key=work)
 
 
 def _is_given(fact: Fact | None) -> bool:
@@ -289,11 +310,13 @@ def _gather_axes(low: Lowering, X: View, tables: list[np.ndarray | None], outsid
     step = X.size // max(lead, 1) * words
     tasks = low.tasks(Y.nbytes / 4)
     x, y = low.bits(X), low.bits(Y)
-    if run >= LONG_RUN and all(p.min() >= 0 for p in parts):
-        offsets = parts[0]
-        for part in parts[1:]:
-            offsets = (offsets[:, None] + part).reshape(-1)
-        low.call(gather_rows, x, low.const(offsets), lead, step, run, y, tasks)
+    if all(p.min() >= 0 for p in parts):
+        if run < LONG_RUN:
+            *parts, last = parts
+            columns = low.const((last[:, None] + np.arange(run)).reshape(-1))
+            low.call(select_places, x, low.const(_sums(parts)), columns, step, y, tasks)
+        else:
+            low.call(gather_rows, x, low.const(_sums(parts)), lead, step, run, y, tasks)
         return
     *outer, last = [np.arange(lead) * step, *parts]
     last = np.where(last[:, None] >= 0, last[:, None] + np.arange(run), -1).reshape(-1)
@@ -302,3 +325,11 @@ def _gather_axes(low: Lowering, X: View, tables: list[np.ndarray | None], outsid
     g += [v for p, at in zip(outer, starts, strict=True) for v in (p.size, at)]
     table = np.concatenate([last, *outer]).astype(np.int64)
     low.call(pad_axes, x, low.bits(outside), low.const(np.array(g, np.int64)), low.const(table), y, tasks)
+
+
+def _sums(parts: list[np.ndarray]) -> np.ndarray:
+    """All sums of one number from each array, the last array's fastest."""
+    made = np.zeros(1, np.int64)
+    for part in parts:
+        made = (made[:, None] + part).reshape(-1)
+    return made

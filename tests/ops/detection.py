@@ -10,6 +10,7 @@ MOST, IOU, SCORE = i64(5), np.array([0.2], np.float32), np.array([0.3], np.float
 IMAGES, WHICH = f32(2, 3, 7, 9), i64(0, 1, 1, 0)
 REGIONS = np.array([[0, 0, 6, 5], [1.3, 2.1, 8.7, 4.2], [-4, -3, 3, 12], [5, 5, 5, 5]], np.float32)
 NUMBERED = np.concatenate([WHICH[:, None], REGIONS], 1).astype(np.float32)
+BROKEN = np.array([[0, 0, np.nan, 1], [0, 0, 1e9, 1e9], [np.inf, 0, 1, 1], [3, 3, 2, 2]], np.float32)
 EMPTY = np.zeros((0, 4), np.float32)
 
 
@@ -69,6 +70,7 @@ CASES = [
     Case("RoiAlign", (IMAGES, REGIONS, WHICH), {"spatial_scale": 0.5, "output_height": 4, "output_width": 5}),
     Case("RoiAlign", (f64(1, 2, 5, 5), np.array([[0.5, 1, 4, 3]]), i64(0)), {"sampling_ratio": 3}),
     Case("RoiAlign", (IMAGES, EMPTY, i64()), oracle=no_regions),
+    Case("RoiAlign", (IMAGES, BROKEN, WHICH), oracle=lambda *a: np.zeros((4, 3, 1, 1), np.float32)),
     Case("RoiAlign", (IMAGES, REGIONS, i64(0, 1, 2, 0)), raises="batch_indices contains 2"),
     Case("RoiAlign", (IMAGES, REGIONS, i64(0, 1)), raises="batch_indices"),
     Case("RoiAlign", (IMAGES, NUMBERED, WHICH), raises="4 numbers"),

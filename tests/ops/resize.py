@@ -35,6 +35,10 @@ def nothing(*inputs, **attributes):
     return np.zeros((0, 9), np.float32)
 
 
+def sevens(x, roi, scales, sizes, **attributes):
+    return np.full(sizes, 7, x.dtype)
+
+
 def doubled(x, roi, scales):
     return x.repeat(2, 0).repeat(3, 1)
 
@@ -93,6 +97,15 @@ CASES = [
     Case("Resize", (f32(9), None, None, i64(1)), BEYOND),
     Case("Resize", (f32(9), None, None, i64(1)), CORNERS),
     Case("Resize", (f32(3, 4), None, None, i64(3, 4)), {"mode": "cubic"}),
+    *(
+        Case(
+            "Resize",
+            (f32(4), np.array([np.nan, np.inf], np.float32), None, i64(6)),
+            {**CROP, "mode": m},
+            oracle=sevens,
+        )
+        for m in ("nearest", "linear")
+    ),
     Case("Resize", (f64(5, 4), None, None, i64(7, 9)), {"mode": "cubic"}),
     Case("Resize", (f32(0, 4), None, None, i64(0, 9)), {"mode": "linear"}, oracle=nothing),
     Case("Resize", (f32(3, 4), None, None, i64(0, 9)), oracle=nothing),
@@ -113,7 +126,10 @@ CASES = [
     Case("Resize", (f32(2, 3), None, None, None), raises="exactly one"),
     Case("Resize", (f32(2, 3), None, np.ones(2, np.float32), i64(2, 3)), raises="exactly one"),
     Case("Resize", (f32(2, 3), None, np.ones(3, np.float32)), raises="scales"),
-    Case("Resize", (f32(2, 3), None, np.array([1, -1], np.float32)), raises="scales"),
+    *(
+        Case("Resize", (f32(2, 3), None, np.array([1, v], np.float32)), raises="scales")
+        for v in (-1, np.inf, np.nan)
+    ),
     Case("Resize", (f32(2, 3), None, None, i64(2, -3)), raises="sizes"),
     Case("Resize", (f32(0, 3), None, None, i64(2, 3)), raises="empty"),
     Case("Resize", (f32(2, 3), None, None, i64(2, 3)), {"mode": "area"}, raises="mode"),
