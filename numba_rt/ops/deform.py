@@ -40,6 +40,8 @@ class DeformConv(Op):
             if fact is not None:
                 check_rank(fact, name, exactly=1 if name == "B" else 4)
         assert X.shape is not None and W.shape is not None and offset.shape is not None
+        if any(isinstance(n, int) and n == 0 for n in X.shape[2:]):
+            raise ShapeError(f"X = {X} has no pixels")
         self._check_groups(X, W)
         window = self._window(X.shape, W.shape)
         taps = self.offset_group * prod(window.kernel)

@@ -83,6 +83,8 @@ CASES = [
     ),
     Case("ConvTranspose", (f64(1, 4, 3, 4), f64(4, 2, 2, 2), f64(2)), {"strides": (2, 2)}, oracle=spread),
     Case("ConvTranspose", (f32(0, 4, 3, 4), f32(4, 2, 2, 2)), oracle=spread),
+    Case("ConvTranspose", (f32(1, 0, 3, 4), f32(0, 2, 2, 2), f32(2)), oracle=spread),
+    Case("ConvTranspose", (f32(1, 4, 0, 4), f32(4, 2, 3, 2), f32(2)), oracle=spread),
     Case("ConvTranspose", (X, f32(5, 3, 3, 3)), raises="channels"),
     Case("ConvTranspose", (X, W), {"group": 4}, raises="group"),
     Case("ConvTranspose", (X, W, f32(4)), raises="B"),

@@ -55,6 +55,8 @@ CASES = [
     ),
     Case("DeformConv", (f64(1, 2, 4, 4), f64(3, 2, 2, 2), f64(1, 8, 3, 3)), oracle=convolved),
     Case("DeformConv", (f32(0, 4, 6, 5), W, f32(0, 12, 4, 4)), oracle=convolved),
+    Case("DeformConv", (f32(2, 0, 6, 5), f32(6, 0, 3, 2), OFFSET, BIAS), oracle=convolved),
+    Case("DeformConv", (f32(2, 4, 0, 5), W, OFFSET), {"pads": (3, 0, 3, 0)}, raises="pixels"),
     Case("DeformConv", (X, f32(6, 3, 3, 2), OFFSET), raises="channels"),
     Case("DeformConv", (X, W, f32(2, 11, 4, 4)), raises="offset"),
     Case("DeformConv", (X, W, OFFSET, f32(5)), raises="B"),
