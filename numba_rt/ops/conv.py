@@ -14,8 +14,9 @@ from numba_rt.graph import Fact
 from numba_rt.kernels.activation import ACTIVATIONS
 from numba_rt.kernels.conv import Convolution, Window, convolution, depthwise, depthwise_sizes, pad_images
 from numba_rt.kernels.conv_any import conv_any
-from numba_rt.kernels.gemm import NO_VECTOR, epilogue, gemm
+from numba_rt.kernels.gemm import NO_ROWS, NO_VECTOR, epilogue, gemm
 from numba_rt.kernels.packing import pack_rows, packed_size
+from numba_rt.kernels.winograd import winograd, winograd_plan
 from numba_rt.ops._checks import check_dtype, check_rank, check_same_dtype, same_dim
 from numba_rt.ops._lowering import Lowering, View
 from numba_rt.ops._op import OWN, Op, op
@@ -124,7 +125,8 @@ class Conv(Op):
 class NhwcConv(Op):
     """act(clamp(convolution + bias + residual, lo, hi)) of images (b, h, w, c), in float32.
 
-    W is packed: by `numba_rt.kernels.packing.pack_conv`, or as (taps, c) where `depthwise` is set.
+    W is packed: by `numba_rt.kernels.packing.pack_conv`, or as (taps, c) where `depthwise` is set, or by
+    `numba_rt.kernels.winograd.pack_winograd` for tiles of the size `winograd`, if that is not 0.
     """
 
     channels: int
@@ -135,6 +137,7 @@ class NhwcConv(Op):
     group: int = 1
     auto_pad: str = "NOTSET"
     depthwise: bool = False
+    winograd: int = 0
     lo: float = -math.inf
     hi: float = math.inf
     activation: str = ""
@@ -189,16 +192,24 @@ class NhwcConv(Op):
                 tasks,
             )
             return
+        work = float(Y.size) * taps * (X.shape[3] // self.group)
+        x, tiles = low.flat(X), low.const(tile_addresses())
+        if self.winograd:
+            tasks = low.tasks(work / 32)
+            plan = _winograd(window, self.channels, self.winograd, tasks, B is not None, Z is not None, act)
+            low.call(
+                winograd, x, low.flat(W), bias, residual, low.const(NO_ROWS), tiles, low.const(plan.g), f,
+                low.scratch((plan.scratch,)), low.flat(Y), tasks,
+            )  # fmt: skip
+            return
         made = _convolution(window, self.channels, self.group, B is not None, Z is not None, act)
-        x = low.flat(X)
         if made.pad is not None:
             padded = low.scratch((made.scratch,))
             low.call(pad_images, x, low.const(made.pad), padded, low.tasks(made.scratch / 4))
             x = padded
-        work = float(Y.size) * taps * (X.shape[3] // self.group)
         low.call(
-            gemm, x, low.flat(W), bias, residual, low.const(made.table), low.const(tile_addresses()),
-            low.const(made.g), f, low.flat(Y), low.tasks(work / 8),
+            gemm, x, low.flat(W), bias, residual, low.const(made.table), tiles, low.const(made.g), f,
+            low.flat(Y), low.tasks(work / 8),
         )  # fmt: skip
 
 
@@ -216,3 +227,6 @@ def _convolution(
     window: Window, out_channels: int, groups: int, bias: bool, residual: bool, act: int
 ) -> Convolution:
     return convolution(window, out_channels, groups, bias, residual, act)
+
+
+_winograd = lru_cache(maxsize=64)(winograd_plan)

@@ -21,6 +21,7 @@ __all__ = [
     "TileEmitter",
     "Vectors",
     "loop",
+    "unless_null",
 ]
 
 MAX_K = 1024
@@ -247,8 +248,8 @@ class TileEmitter(Vectors):
         def add_d(b: ir.IRBuilder) -> Values:
             return [b.fadd(x, self.load(b, b.gep(d, [where[n]]))) for n, x in enumerate(acc)]
 
-        acc = _unless_null(b, bias, acc, add_bias)
-        acc = _unless_null(b, d, acc, add_d)
+        acc = unless_null(b, bias, acc, add_bias)
+        acc = unless_null(b, d, acc, add_d)
         for n, x in enumerate(acc):
             self.store(b, self.clamp(b, x, lo, hi), b.gep(c, [where[n]]))
 
@@ -365,7 +366,7 @@ def _given(b: ir.IRBuilder, pointer: ir.Value) -> ir.Value:
     return b.icmp_unsigned("!=", pointer, ir.Constant(pointer.type, None))
 
 
-def _unless_null(b: ir.IRBuilder, pointer: ir.Value, values: Values, change: Callable[..., Values]) -> Values:
+def unless_null(b: ir.IRBuilder, pointer: ir.Value, values: Values, change: Callable[..., Values]) -> Values:
     """The changed values where `pointer` is given, else the values."""
     before = b.block
     with b.if_then(_given(b, pointer)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from numba_rt.dtypes import FLOAT32
 from numba_rt.graph import Value
 from numba_rt.kernels.packing import pack_conv
+from numba_rt.kernels.winograd import best_size, pack_winograd
 from numba_rt.optimize.fusions.matmul import FUSED_ACTIVATIONS, activation_of
 from numba_rt.optimize.pattern import Match
 from numba_rt.optimize.rule import Builder, Rule, scalar
@@ -139,7 +141,10 @@ class ConvToNhwc(Rule):
         conv, w = m.conv.op, m.w.constant
         bias = m.conv.inputs[2] if len(m.conv.inputs) > 2 else None
         depthwise = w.shape[1] == 1 and w.shape[0] == conv.group
-        if depthwise:
+        winograd = _winograd_size(conv, w, m.conv.outputs[0])
+        if winograd:
+            packed = pack_winograd(w, winograd).reshape(-1)
+        elif depthwise:
             packed = np.ascontiguousarray(w.reshape(w.shape[0], -1).T)
         else:
             packed = pack_conv(w, conv.group).reshape(-1)
@@ -148,6 +153,7 @@ class ConvToNhwc(Rule):
             op.constant(packed, m.w.name),
             bias,
             depthwise=depthwise,
+            winograd=winograd,
             channels=w.shape[0],
             kernel_shape=tuple(w.shape[2:]),
             strides=conv.strides,
@@ -157,6 +163,24 @@ class ConvToNhwc(Rule):
             auto_pad=conv.auto_pad,
         )
         return to_nchw(op, made)
+
+
+_LARGE_MAP = 56
+"""Height and width that are assumed where they are not known."""
+
+
+def _winograd_size(conv: Any, w: np.ndarray, y: Value) -> int:
+    """Size of Winograd's tiles for a convolution; 0 for the direct algorithm.
+
+    NUMBA_RT_WINOGRAD=0 in the environment switches Winograd's algorithm off.
+    """
+    if os.environ.get("NUMBA_RT_WINOGRAD", "1") == "0" or conv.group != 1 or w.shape[2:] != (3, 3):
+        return 0
+    if any(step != 1 for step in (*(conv.strides or ()), *(conv.dilations or ()))):
+        return 0
+    sizes = (y.fact.shape or (None,) * 4)[2:]
+    h, width = (d if isinstance(d, int) else _LARGE_MAP for d in sizes)
+    return best_size((h, width), w.shape[1], w.shape[0])
 
 
 def to_nhwc(op: Builder, x: Value) -> Value:
