@@ -2,7 +2,11 @@
 
 import numpy as np
 
+from numba_rt.graph import Sym
+
 from tests.ops.cases import Case, f32, i64, integers
+
+EXPRESSIONS = np.array([Sym("n") + Sym("s"), -1, Sym("s") // 2], object)
 
 CASES = [
     Case("Identity", (f32(3, 4),)),
@@ -45,6 +49,13 @@ CASES = [
     Case("Shape", (f32(3, 4, 5),), {"start": 2, "end": 1}),
     Case("Shape", (f32(3, 4, 5),), {"start": -2, "end": -1}),
     Case("Size", (f32(3, 4),)),
+    Case(
+        "SizeArithmetic",
+        (f32(3, 4), f32(5)),
+        {"expressions": EXPRESSIONS, "symbols": (("n", 0, 1), ("s", 1, 0))},
+        domain="numba_rt",
+        oracle=lambda *_, **__: np.array([9, -1, 2]),
+    ),
     Case("Size", (f32(),)),
     Case("Size", (f32(0, 3),)),
 ]
