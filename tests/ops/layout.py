@@ -3,7 +3,6 @@
 import numpy as np
 
 from numba_rt.graph import Sym
-
 from tests.ops.cases import Case, f32, i64, integers
 
 EXPRESSIONS = np.array([Sym("n") + Sym("s"), -1, Sym("s") // 2], object)
