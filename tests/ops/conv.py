@@ -3,6 +3,7 @@
 import numpy as np
 
 from numba_rt.kernels.packing import pack_conv
+from numba_rt.kernels.winograd import pack_winograd
 from tests.ops.cases import Case, f32, f64
 
 WIDE = {"rtol": 1e-4, "atol": 1e-4}
@@ -12,12 +13,13 @@ def conv(x, w, b=None, **attributes):
     return Case("Conv", (x, w) if b is None else (x, w, b), attributes, **WIDE)
 
 
-def nhwc(x, w, b=None, z=None, *, strides=(1, 1), pads=(0, 0, 0, 0), group=1, lo=-np.inf):
+def nhwc(x, w, b=None, z=None, *, strides=(1, 1), pads=(0, 0, 0, 0), group=1, lo=-np.inf, winograd=0):
     """NhwcConv with weights packed here; the oracle adds up windows in float64."""
     depthwise = w.shape[1] == 1 and group == w.shape[0]
-    packed = (
-        np.ascontiguousarray(w.reshape(w.shape[0], -1).T) if depthwise else pack_conv(w, group).reshape(-1)
-    )
+    if depthwise:
+        packed = np.ascontiguousarray(w.reshape(w.shape[0], -1).T)
+    else:
+        packed = (pack_winograd(w, winograd) if winograd else pack_conv(w, group)).reshape(-1)
     attributes = {
         "channels": w.shape[0],
         "kernel_shape": w.shape[2:],
@@ -25,6 +27,7 @@ def nhwc(x, w, b=None, z=None, *, strides=(1, 1), pads=(0, 0, 0, 0), group=1, lo
         "pads": pads,
         "group": group,
         "depthwise": depthwise,
+        "winograd": winograd,
         "lo": lo,
     }
     return Case(
@@ -84,6 +87,19 @@ CASES = [
         strides=(2, 1),
     ),
     nhwc(f32(1, 6, 6, 8), f32(12, 2, 2, 2, seed=1), group=4),
+    *(
+        nhwc(
+            f32(2, 21, 14, 16),
+            f32(40, 16, 3, 3, seed=1),
+            f32(40, seed=2),
+            f32(2, 21, 14, 40, seed=3),
+            pads=(1, 1, 1, 1),
+            lo=0.0,
+            winograd=size,
+        )
+        for size in (2, 4)
+    ),
+    nhwc(f32(0, 9, 7, 16), f32(16, 16, 3, 3, seed=1), winograd=4),
     Case("Conv", (f32(1, 3, 8, 8), f32(4, 2, 3, 3)), raises="3 channels"),
     Case("Conv", (f32(1, 3, 2, 2), f32(4, 3, 3, 3)), raises="does not fit"),
     Case("Conv", (f32(1, 3, 8, 8), f32(4, 3, 3, 3)), {"strides": [0, 1]}, raises="strides"),
