@@ -17,7 +17,10 @@ def widen_halves(graph: Graph, report: Report) -> None:
     """Put Casts around every operator that computes with float16 or bfloat16."""
     widened: dict[int, Value] = {}
     for node in list(graph.nodes):
-        if node.op.half and any(v is not None and v.fact.dtype in HALVES for v in node.inputs):
+        halves = [v for v in node.inputs if v is not None and v.fact.dtype in HALVES]
+        # Where moves bits, but between operators that compute it would be a step that rounds.
+        chosen = node.op.op_type == "Where" and any(_float32_source(v) for v in halves)
+        if halves and (node.op.half or chosen):
             _widen(graph, node, widened)
             report.fire("widen_halves", node.describe())
 
@@ -49,8 +52,11 @@ def _widen(graph: Graph, node: Node, widened: dict[int, Value]) -> None:
 
 def _float32_source(value: Value) -> Value | None:
     node = value.producer
-    if node is not None and node.op.op_type == "Cast" and node.inputs[0] is not None:
+    while node is not None and node.op.op_type in ("Cast", "Identity") and node.inputs[0] is not None:
         source = node.inputs[0]
         if source.fact.dtype == FLOAT32:
             return source
+        if source.fact.dtype != value.fact.dtype:
+            return None
+        node = source.producer  # to the dtype it has already: it changes nothing
     return None
