@@ -1,6 +1,6 @@
 """Speed and error of 3x3 convolutions: direct, and Winograd's with tiles of 2x2 and of 4x4 outputs.
 
-    python benchmarks/conv.py [HxWxCxOC ...] [--threads 1 2] [--rounds 20]
+    python benchmarks/conv.py [HxWxCxOC ...] [--threads 1 2] [--seconds 1]
 
 For every shape of shapes/conv.txt: GFLOP/s of the direct convolution, then for each algorithm how many
 times faster it is; `*` marks the one a model would use. Weights take turns, so that they
@@ -27,6 +27,7 @@ from numba_rt.simd.tile import tile_addresses
 SHAPES = Path(__file__).parent / "shapes" / "conv.txt"
 WEIGHTS = 96 << 20
 """Bytes of weights that take turns."""
+LEAST_ROUNDS = 5
 ALGORITHMS = (0, 2, 4)
 """Sizes of Winograd's tiles; 0 is the direct convolution."""
 
@@ -55,7 +56,7 @@ def exact(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     return y
 
 
-def measure(shape: tuple[int, int, int, int], threads: list[int], rounds: int) -> None:
+def measure(shape: tuple[int, int, int, int], threads: list[int], seconds: float) -> None:
     """Prints a line per number of threads."""
     h, width, c, oc = shape
     rng = np.random.default_rng(0)
@@ -69,8 +70,10 @@ def measure(shape: tuple[int, int, int, int], threads: list[int], rounds: int) -
     for count in threads:
         best = [float("inf")] * len(ALGORITHMS)
         runs = [runner(window, oc, size, count, x.reshape(-1), y) for size in ALGORITHMS]
-        copies = [[w.copy() for _ in range(min(rounds, WEIGHTS // w.nbytes + 1))] for w in packed]
-        for turn in range(rounds):
+        copies = [[w.copy() for _ in range(WEIGHTS // w.nbytes + 1)] for w in packed]
+        end, turn = time.perf_counter() + seconds, 0
+        while turn < LEAST_ROUNDS or time.perf_counter() < end:
+            turn += 1
             for n, run in enumerate(runs):
                 weights = copies[n][turn % len(copies[n])]
                 begin = time.perf_counter()
@@ -92,13 +95,13 @@ def main() -> None:
     listed = [line for line in SHAPES.read_text().split("\n") if line and line[0] != "#"]
     parser.add_argument("shapes", nargs="*", default=listed, help="HxWxCxOC")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=1.0, help="time for each line")
     options = parser.parse_args()
     print(f"load {os.getloadavg()[0]:.2f}, {ISA.name}, tile {ISA.mr}x{ISA.nr}")
     print("           shape threads GFLOP/s error   2x2: ratio, error   4x4: ratio, error")
     for shape in options.shapes:
         h, width, c, oc = (int(size) for size in shape.split("x"))
-        measure((h, width, c, oc), options.threads, options.rounds)
+        measure((h, width, c, oc), options.threads, options.seconds)
 
 
 if __name__ == "__main__":

@@ -25,14 +25,16 @@ __all__ = ["Winograd", "best_size", "pack_winograd", "winograd", "winograd_plan"
 MR = ISA.mr
 LINE = 16
 """Floats of a cache line."""
-PANEL_BLOCK = 4
-"""Panels of filters whose products are transformed back together."""
+WAITING = 112 << 10
+"""Most products that wait in the second-level cache until they are transformed back."""
 BLOCK = 48
 """Most tiles of a block: its products pass over the filters once."""
 MULTIPLY_ADDS = 2 * ISA.lanes
 """Per cycle."""
-FROM_CACHE, FROM_MEMORY = 0.25, 0.5
-"""Cycles per float of filters that are read from the last cache, or from memory."""
+READING = 0.5
+"""Cycles per float of the filters, which come from memory or from the last cache."""
+TRANSFORM = 4.0
+"""Cycles per vector that is transformed."""
 LEAST_CHANNELS = 16
 """With fewer, the transforms take longer than the products they save."""
 LEAST_GAIN = 1.2
@@ -56,7 +58,7 @@ def best_size(out: tuple[int, int], c: int, oc: int) -> int:
     if min(c, oc) < LEAST_CHANNELS or c > MAX_K:
         return 0
     panels = -(-oc // NR)
-    direct = 9 * c * panels * NR * (out[0] * out[1] / MULTIPLY_ADDS + FROM_MEMORY)
+    direct = 9 * c * panels * NR * (out[0] * out[1] / MULTIPLY_ADDS + READING)
     costs = [(direct / LEAST_GAIN, 0)]
     for size, transform in TRANSFORMS.items():
         tiles, elements = -(-out[0] // size) * -(-out[1] // size), transform.patch**2
@@ -91,7 +93,8 @@ def winograd_plan(
         TRANSFORMS[size].patch ** 2,
     )
     blocks, pieces = _division(tiles, c, panels, elements, tasks)
-    block, panel_block = -(-tiles // blocks), min(PANEL_BLOCK, -(-panels // pieces))
+    block = -(-tiles // blocks)
+    panel_block = min(max(1, WAITING // (elements * block * NR)), -(-panels // pieces))
     v_step, m_step = _spread(block * c), _spread(block * panel_block * NR)
     row = -(-max(c, panel_block * NR) // LINE) * LINE
     own = 2 * row + elements * (v_step + m_step)
@@ -107,24 +110,22 @@ def winograd_plan(
 def _division(tiles: int, c: int, panels: int, elements: int, tasks: int) -> tuple[int, int]:
     """Into how many blocks of tiles and pieces of output channels the work is cut."""
     choices = []
-    for pieces in {1, min(tasks, panels)}:
-        for bands in range(1, BLOCK // MR + 1):
-            blocks = -(-tiles // (bands * MR))
-            if pieces == 1 and blocks > tasks:
-                blocks = -(-blocks // tasks) * tasks
-            turns = -(-blocks * pieces // tasks)
-            own = _cycles(-(-tiles // blocks), c, -(-panels // pieces) * NR, elements)
-            choices.append((turns * own, blocks, pieces))
+    for pieces in range(1, min(tasks, panels) + 1):
+        if tasks % pieces == 0:
+            share = tasks // pieces
+            for bands in range(1, BLOCK // MR + 1):
+                blocks = min(tiles, -(-tiles // (bands * MR * share)) * share)
+                turns = -(-blocks * pieces // tasks)
+                own = _cycles(-(-tiles // blocks), c, -(-panels // pieces) * NR, elements)
+                choices.append((turns * own, blocks, pieces))
     return min(choices)[1:]
 
 
 def _cycles(tiles: int, c: int, oc: int, elements: int) -> float:
     """About how long a block takes: its products, reading the filters, and the transforms."""
     rows = -(-tiles // MR) * MR
-    filters = elements * c * oc
-    products = filters * rows / MULTIPLY_ADDS
-    reading = filters * (FROM_MEMORY if filters > 4 << 20 else FROM_CACHE)
-    return products + reading + elements * tiles * (c + oc) / ISA.lanes * 2.5
+    products = elements * c * oc * (rows / MULTIPLY_ADDS + READING)
+    return products + elements * tiles * (c + oc) / ISA.lanes * TRANSFORM
 
 
 def _spread(count: int) -> int:
