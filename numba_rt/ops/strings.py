@@ -72,7 +72,7 @@ class RegexFullMatch(Op):
 
     The standard asks for RE2's syntax; Python's `re` reads the pattern. What RE2 has and `re` has
     not is refused (`\p{...}`, `\pN`, `\Q...\E`, `\C`, `(?U)`), and so is what only `re` has
-    (references to groups, lookaround).
+    (references to groups, lookaround, atomic groups). Possessive repetition (`a*+`) is not told apart.
     """
 
     pattern: str | None = None
@@ -88,7 +88,7 @@ class RegexFullMatch(Op):
     def _compiled(self) -> re.Pattern[str]:
         pattern = "" if self.pattern is None else self.pattern.replace(r"\z", r"\Z")
         outside = re.sub(r"\\\\", "", pattern)
-        if found := re.search(r"\(\?(<?[=!]|P=|\()|\\[1-9]", outside):
+        if found := re.search(r"\(\?(<?[=!]|P=|\(|>)|\\[1-9]", outside):
             raise ShapeError(f"pattern = {pattern!r}: {found.group()!r} is not RE2 syntax")
         try:
             return re.compile(pattern)
