@@ -37,7 +37,7 @@ TRANSFORM = 4.0
 """Cycles per vector that is transformed."""
 LEAST_CHANNELS = 16
 """With fewer, the transforms take longer than the products they save."""
-LEAST_GAIN = 1.2
+LEAST_GAIN = 1.1
 """Expected gain for which rounding is given up."""
 
 
