@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import importlib
 import os
 import site
 import sys
@@ -22,7 +21,6 @@ from numba.np.ufunc import parallel
 from numba_rt.cores import cpu_quota, physical_cores
 from numba_rt.errors import InputError
 
-_NUMBA_PRIORITY = ["tbb", "omp", "workqueue"]
 _TBB_FILES = {"linux": "lib/libtbb.so.12", "darwin": "lib/libtbb.12.dylib", "win32": "Library/bin/tbb12.dll"}
 
 
@@ -72,7 +70,8 @@ def launch() -> None:
 def layer() -> Layer:
     """The threading layer of this process, launched if it was not.
 
-    OpenMP starts a region fastest, then TBB. A layer the user chose, or launched, is kept.
+    TBB comes first: the calling thread takes over the tasks of a thread that does not get a processor,
+    where OpenMP waits for it. A layer the user chose, or launched, is kept.
     """
     global _layer
     if _layer is None:
@@ -87,27 +86,9 @@ def layer() -> Layer:
 
 
 def _launch() -> None:
-    config = numba.config
-    if parallel._is_initialized:
-        return
-    is_free = config.THREADING_LAYER == "default" and config.THREADING_LAYER_PRIORITY == _NUMBA_PRIORITY
-    if not (is_free and _has_openmp()):
+    if not parallel._is_initialized:
         _load_tbb()
-    if is_free:
-        config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
-    try:
         parallel._launch_threads()
-    finally:
-        if is_free:
-            config.THREADING_LAYER_PRIORITY = _NUMBA_PRIORITY
-
-
-def _has_openmp() -> bool:
-    try:
-        importlib.import_module("numba.np.ufunc.omppool")
-    except ImportError:
-        return False
-    return True
 
 
 def _load_tbb() -> None:
