@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from numba_rt.jit import kernel, prange, u
+from numba_rt import threads
+from numba_rt.jit import DISABLED, kernel, prange, prepare, u
 from numba_rt.simd.isa import ISA
 from numba_rt.simd.shuffle import transpose_tile
 
-__all__ = ["NR", "pack_b", "pack_columns", "pack_conv", "pack_rows", "packed_size"]
+__all__ = ["NR", "pack_b", "pack_columns", "pack_conv", "pack_matrix", "pack_rows", "packed_size"]
 
 LANES = ISA.lanes
 NR = ISA.nr
 """Columns of a panel."""
+LARGE = 1 << 18
+"""Elements from which packing by a kernel pays for loading it."""
 
 
 def packed_size(k: int, n: int) -> int:
@@ -38,6 +41,21 @@ def pack_b(b: np.ndarray, transposed: bool = False) -> np.ndarray:
     return packed
 
 
+def pack_matrix(b: np.ndarray, transposed: bool = False) -> np.ndarray:
+    """`pack_b` of one float32 matrix, flat; large ones by the kernels, on all threads."""
+    rows, columns = b.shape
+    if DISABLED or b.size < LARGE or not b.flags.c_contiguous or not b.flags.aligned:
+        return pack_b(b, transposed).reshape(-1)
+    k, n = (columns, rows) if transposed else (rows, columns)
+    pack, tasks = pack_columns if transposed else pack_rows, threads.default_count()
+    packed = aligned_empty(packed_size(k, n))
+    g = np.array([1, 1, k, n, columns, 0, 0], np.int64)
+    args = (np.empty(1, np.float32), g, packed, tasks)  # the weights themselves may be read-only
+    prepare([(pack, tasks > 1, args)])
+    pack.entry(args)(b.reshape(-1), g, packed, tasks)
+    return packed
+
+
 def pack_conv(w: np.ndarray, groups: int = 1) -> np.ndarray:
     """Packs convolution weights (oc, ic / groups, *kernel) as (groups, panels, taps * ic / groups, NR).
 
@@ -50,10 +68,16 @@ def pack_conv(w: np.ndarray, groups: int = 1) -> np.ndarray:
 
 def aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:
     """Zeros that start at a cache line."""
-    count = int(np.prod(shape, dtype=np.int64))
-    raw = np.zeros(count + 16, np.float32)
+    made = aligned_empty(int(np.prod(shape, dtype=np.int64)))
+    made.fill(0)
+    return made.reshape(shape)
+
+
+def aligned_empty(count: int) -> np.ndarray:
+    """Uninitialised float32 that start at a cache line."""
+    raw = np.empty(count + 16, np.float32)
     skip = (-raw.ctypes.data // 4) % 16
-    return raw[skip : skip + count].reshape(shape)
+    return raw[skip : skip + count]
 
 
 @kernel

@@ -10,7 +10,7 @@ import pytest
 from numba_rt.kernels.activation import ACTIVATIONS
 from numba_rt.kernels.gemm import NO_ROWS, NO_VECTOR, epilogue, gemm, product
 from numba_rt.kernels.matmul_any import matmul_any
-from numba_rt.kernels.packing import NR, pack_b, pack_columns, pack_rows, packed_size
+from numba_rt.kernels.packing import NR, pack_b, pack_columns, pack_matrix, pack_rows, packed_size
 from numba_rt.simd.isa import ISA
 from numba_rt.simd.tile import MAX_K, tile_addresses
 
@@ -226,3 +226,11 @@ assert np.isfinite(c).all() and c.min() > -0.2
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("writable", [False, True])
+def test_large_matrices_are_packed_alike(transposed: bool, writable: bool) -> None:
+    b = np.random.default_rng(0).standard_normal((700, 531)).astype(np.float32)
+    b.flags.writeable = writable
+    np.testing.assert_array_equal(pack_matrix(b, transposed), pack_b(b, transposed).reshape(-1))

@@ -9,7 +9,7 @@ import numpy as np
 
 from numba_rt.dtypes import FLOAT32
 from numba_rt.graph import Value
-from numba_rt.kernels.packing import pack_b
+from numba_rt.kernels.packing import pack_matrix
 from numba_rt.optimize.pattern import Match
 from numba_rt.optimize.rule import Builder, Rule, scalar
 
@@ -313,7 +313,7 @@ class PackWeights(Rule):
     def replace(op, m):
         b, trans = m.b.constant, m.matmul.op.transB
         columns = b.shape[0] if trans else b.shape[1]
-        packed = op.constant(pack_b(b, transposed=trans).reshape(-1), m.b.name)
+        packed = op.constant(pack_matrix(b, transposed=trans), m.b.name)
         inputs = [m.a, packed, *m.matmul.inputs[2:]]
         return _with(op, m, inputs, packed=columns, transB=False)
 
