@@ -47,9 +47,9 @@ def pack_winograd(w: np.ndarray, size: int) -> np.ndarray:
     oc, c = w.shape[:2]
     packed = aligned_zeros((transform.patch**2, -(-oc // NR), c, NR))
     both = np.kron(transform.g, transform.g)
-    filters = np.ascontiguousarray(w.reshape(oc * c, 9).T, np.float64)
+    filters = w.reshape(oc, c, 9).transpose(2, 1, 0).astype(np.float64, order="C").reshape(9, -1)
     for e, row in enumerate(both):
-        packed[e] = pack_b((row @ filters).astype(np.float32).reshape(oc, c), transposed=True)
+        packed[e] = pack_b((row @ filters).astype(np.float32).reshape(c, oc))
     return packed
 
 
