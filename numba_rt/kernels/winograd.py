@@ -55,7 +55,7 @@ def pack_winograd(w: np.ndarray, size: int) -> np.ndarray:
 
 def best_size(out: tuple[int, int], c: int, oc: int) -> int:
     """The size of tiles expected to be fastest for outputs of (h, w); 0 where `gemm` is."""
-    if min(c, oc) < LEAST_CHANNELS or c > MAX_K:
+    if min(c, oc) < LEAST_CHANNELS or c > MAX_K or min(out) < 1:
         return 0
     panels = -(-oc // NR)
     direct = 9 * c * panels * NR * (out[0] * out[1] / MULTIPLY_ADDS + READING)

@@ -79,7 +79,7 @@ def test_channels(size, c):
         assert_close(y, run_direct(x, w, window))
 
 
-@pytest.mark.parametrize("tasks", [1, 2, 3])
+@pytest.mark.parametrize("tasks", [1, 2, 3, 6])
 def test_blocks_and_pieces(tasks):
     """Small maps divide the output channels, large ones the tiles."""
     divisions = set()
@@ -151,7 +151,7 @@ def test_error_stays_near_that_of_the_direct_convolution():
 
 def test_fastest_size():
     assert best_size((56, 56), 64, 64) == 4
-    assert best_size((1, 1), 512, 512) == 0
+    assert best_size((1, 1), 512, 512) == best_size((0, 4), 64, 64) == 0
     assert best_size((56, 56), 3, 64) == best_size((56, 56), 64, 8) == 0
 
 
