@@ -203,3 +203,16 @@ def scalar(value: Value | None) -> float | None:
     if array is None or array.size != 1 or array.dtype.kind not in "fiub":
         return None
     return float(array.reshape(()))
+
+
+def scale_of(node: Node, x: Value) -> float | str:
+    """The number by which a Mul or Div multiplies x, or why it is not one that can be moved."""
+    other = next((v for v in node.inputs if v is not x), x)
+    number = scalar(other)
+    if number is None:
+        return "the factor is not a constant number"
+    if node.op.op_type == "Div" and node.inputs[1] is x:
+        return "x is the divisor"
+    if x.fact.shape is None or x.fact.shape != node.outputs[0].fact.shape:
+        return "the factor changes the shape"
+    return number if node.op.op_type == "Mul" else 1 / number

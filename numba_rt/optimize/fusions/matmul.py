@@ -11,7 +11,7 @@ from numba_rt.dtypes import FLOAT32
 from numba_rt.graph import Value
 from numba_rt.kernels.packing import pack_matrix
 from numba_rt.optimize.pattern import Match
-from numba_rt.optimize.rule import Builder, Rule, scalar
+from numba_rt.optimize.rule import Builder, Rule, scale_of
 
 HEADS = (0, 2, 1, 3)
 FUSED_ACTIVATIONS = "Relu|Gelu|Swish|Sigmoid|Tanh|HardSwish|HardSigmoid|LeakyRelu|Elu|Mish|Softplus"
@@ -116,18 +116,11 @@ class ScaledProduct(Rule):
         return product * c, product / c
 
     def check(m):
-        if scalar(m.c) is None:
-            return "the factor is not a constant number"
-        if m.root.op.op_type == "Div" and m.root.inputs[1] is not m.c:
-            return "the product is the divisor"
-        if m.root.outputs[0].fact.shape != m.matmul.outputs[0].fact.shape:
-            return "the factor changes the shape"
-        return _is_plain(m)
+        scale = scale_of(m.root, m.matmul.outputs[0])
+        return scale if isinstance(scale, str) else _is_plain(m)
 
     def replace(op, m):
-        c = scalar(m.c)
-        factor = c if m.root.op.op_type == "Mul" else 1 / c
-        return _with(op, m, alpha=m.matmul.op.alpha * factor)
+        return _with(op, m, alpha=m.matmul.op.alpha * scale_of(m.root, m.matmul.outputs[0]))
 
 
 class ScaledOperand(Rule):
@@ -142,17 +135,12 @@ class ScaledOperand(Rule):
         )
 
     def check(m):
-        if scalar(m.c) is None:
-            return "the factor is not a constant number"
-        if m.scale.op.op_type == "Div" and m.scale.inputs[1] is not m.c:
-            return "the operand is the divisor"
-        return None if m.x.fact.shape == m.scale.outputs[0].fact.shape else "the factor changes the shape"
+        scale = scale_of(m.scale, m.x)
+        return scale if isinstance(scale, str) else None
 
     def replace(op, m):
-        c = scalar(m.c)
-        factor = c if m.scale.op.op_type == "Mul" else 1 / c
         inputs = [m.x if v is m.scale.outputs[0] else v for v in m.matmul.inputs]
-        return _with(op, m, inputs, alpha=m.matmul.op.alpha * factor)
+        return _with(op, m, inputs, alpha=m.matmul.op.alpha * scale_of(m.scale, m.x))
 
 
 class TransposedOperand(Rule):

@@ -6,7 +6,7 @@ import dataclasses
 
 from numba_rt.dtypes import FLOAT32
 from numba_rt.optimize.pattern import Match
-from numba_rt.optimize.rule import Rule, scalar
+from numba_rt.optimize.rule import Rule, scale_of
 
 
 def _is_last_axis(m: Match) -> str | None:
@@ -44,16 +44,12 @@ class MaskedSoftmaxScale(Rule):
         )
 
     def check(m):
-        if scalar(m.c) is None:
-            return "the factor is not a constant number"
-        if m.factor.op.op_type == "Div" and m.factor.inputs[1] is not m.c:
-            return "x is the divisor"
-        return None if m.x.fact.shape == m.factor.outputs[0].fact.shape else "the factor changes the shape"
+        scale = scale_of(m.factor, m.x)
+        return scale if isinstance(scale, str) else None
 
     def replace(op, m):
-        c = scalar(m.c)
-        factor = c if m.factor.op.op_type == "Mul" else 1 / c
-        return op.MaskedSoftmax(m.x, m.mask, scale=m.softmax.op.scale * factor)
+        scale = m.softmax.op.scale * scale_of(m.factor, m.x)
+        return op.add(dataclasses.replace(m.softmax.op, scale=scale), m.x, m.mask)
 
 
 class SafeSoftmax(Rule):
