@@ -24,6 +24,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from numba_rt.collection import paused
+
 if TYPE_CHECKING:
     from numba_rt.errors import (
         IndexRangeError,
@@ -82,7 +84,8 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'numba_rt' has no attribute {name!r}")
     home = "model" if name in _MODEL else "errors" if name in _ERRORS else "session"
-    return getattr(import_module(f"numba_rt.{home}"), name)
+    with paused():
+        return getattr(import_module(f"numba_rt.{home}"), name)
 
 
 def __dir__() -> list[str]:

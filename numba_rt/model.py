@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from numba_rt import threads as thread_pool
+from numba_rt.collection import paused
 from numba_rt.dtypes import STRING, dtype_name
 from numba_rt.errors import InputError
 from numba_rt.feeds import check_feed
@@ -42,9 +43,10 @@ def load(
         LoadError: the file is missing, damaged, unsafe or inconsistent.
         UnsupportedOp: it uses operators that are not implemented; all are listed.
     """
-    from converter import convert  # the one import against the direction of the layers
+    with paused():
+        from converter import convert  # the one import against the direction of the layers
 
-    return Model(convert(source), threads=threads, optimized=optimize)
+        return Model(convert(source), threads=threads, optimized=optimize)
 
 
 @dataclass(frozen=True)

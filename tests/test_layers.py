@@ -14,7 +14,7 @@ PACKAGE = ROOT / "numba_rt"
 FILES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "converter").rglob("*.py")])
 
 LAYERS = (
-    {"errors", "dtypes", "printable"},
+    {"errors", "dtypes", "printable", "collection"},
     {"cache_directory", "cores", "generated"},
     {"jit", "kernel_cache", "prepare", "region", "threads"},
     {"graph"},

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import numba_rt
 from numba_rt.dtypes import FLOAT32, INT64, STRING
 from numba_rt.errors import InputError
 from numba_rt.graph import Fact, Graph, Sym
@@ -186,3 +188,17 @@ def test_threads_are_at_least_one_and_at_most_what_there_are() -> None:
     x = np.ones((30_000, 4), np.float32)
     for count in (1, 2, 1000):
         np.testing.assert_array_equal(model(count).run({"x": x})[0], x + x)
+
+
+def test_loading_leaves_the_garbage_collector_as_it_was() -> None:
+    import gc
+
+    model = Path(numba_rt.__file__).parent / "demo" / "digits.onnx"
+    numba_rt.load(model)
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        numba_rt.load(model)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

@@ -24,7 +24,7 @@ OWN = "numba_rt"
 """Domain of the operators that only the optimiser makes."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+@dataclasses.dataclass(init=False, eq=False, repr=False)
 class Op:
     """What a node computes: its attributes, and how shapes and results follow from inputs."""
 
@@ -47,6 +47,24 @@ class Op:
     """`infer` also takes facts whose shape is not known at all."""
     half: ClassVar[bool] = True
     """16-bit floats are converted to float32 around the operator; False if it moves them as they are."""
+
+    def __init__(self, *values: Any, **attributes: Any) -> None:
+        """Generic, as are the next two: generating them for each of the classes takes a tenth of a second."""
+        fields = {f.name: f for f in dataclasses.fields(self)}
+        attributes |= dict(zip(fields, values, strict=False))
+        for name, value in attributes.items():
+            if name not in fields:
+                raise TypeError(f"{self.op_type} has no attribute {name!r}")
+            object.__setattr__(self, name, value)
+        for name, field in fields.items():
+            if name not in attributes and field.default is dataclasses.MISSING:
+                raise TypeError(f"{self.op_type} needs the attribute {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise dataclasses.FrozenInstanceError(f"cannot assign to {name!r} of {self.op_type}")
+
+    def __delattr__(self, name: str) -> None:
+        raise dataclasses.FrozenInstanceError(f"cannot delete {name!r} of {self.op_type}")
 
     def infer(self, *facts: Any) -> Fact | tuple[Fact, ...]:
         """Facts of the outputs from facts of the inputs; None for an absent optional input."""
@@ -114,7 +132,7 @@ def _short(value: object) -> str:
 T = TypeVar("T", bound=type[Op])
 
 
-@dataclass_transform(eq_default=False, frozen_default=True)
+@dataclass_transform(eq_default=False)
 def op(op_type: str, since: int = 1, domain: str = ONNX) -> Callable[[T], T]:
     """Register a class as the operator `domain::op_type`; the only registration there is."""
 
@@ -122,7 +140,7 @@ def op(op_type: str, since: int = 1, domain: str = ONNX) -> Callable[[T], T]:
         cls.op_type, cls.domain, cls.since = op_type, domain, since
         own = inspect.get_annotations(cls)
         if not all(str(kind).startswith("ClassVar") for kind in own.values()):
-            dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)  # slow: only where there are fields
+            dataclasses.dataclass(init=False, eq=False, repr=False)(cls)
         key = (domain, op_type)
         if key in REGISTRY:
             raise TypeError(f"{op_type} is registered twice: {REGISTRY[key]} and {cls}")

@@ -102,7 +102,7 @@ def lower_positions(low: Lowering, x: View, axis: int, smaller: bool, last: bool
         low.call(arg_columns, low.flat(x), outer, n, inner, smaller, last, best, low.flat(y), tasks)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(init=False, eq=False, repr=False)
 class ArgExtreme(Op):
     """The position along an axis of the largest or smallest element, or of the first NaN."""
 

@@ -21,28 +21,28 @@ from numba_rt.ops.norm import COST, check_channels
 from numba_rt.ops.reduce import lower_runs, reduce_sum
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(init=False, eq=False, repr=False)
 class Centre(Elementwise):
     """x - mean"""
 
     expr = "{0} - {1}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(init=False, eq=False, repr=False)
 class Standardise(Elementwise):
     """x / (sqrt(variance) + 1e-9)"""
 
     expr = "{0} / ({T}(np.sqrt({1})) + {T}(1e-9))"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(init=False, eq=False, repr=False)
 class DivideUnlessZero(Elementwise):
     """x / norm, 0 where the norm is 0."""
 
     expr = "{T}(0) if {1} == {T}(0) else {0} / {1}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(init=False, eq=False, repr=False)
 class Blend(Elementwise):
     """old * momentum + new * (1 - momentum)"""
 
@@ -111,7 +111,7 @@ class BatchNormalization(Op):
             mean, var = variance(low, X, axes, low.scratch(X.shape, X.dtype))
             mean, var = low.view(mean, channels), low.view(var, channels)
             for given, new, made in zip((input_mean, input_var), (mean, var), running, strict=False):
-                apply(low, Blend(self.momentum), given, new, made)
+                apply(low, Blend(momentum=self.momentum), given, new, made)
         low.call(
             kernels.batch_norm, low.flat(X), scale, B, mean, var, prod(X.shape[2:]),
             X.dtype.type(self.epsilon), low.flat(Y), low.tasks(X.size * COST),

@@ -55,7 +55,7 @@ def accumulate(x, outer, n, inner, product, exclusive, reverse, first, y, tasks)
                 begin += width
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(init=False, eq=False, repr=False)
 class Cumulative(Op):
     """Sums or products of all elements up to each one along an axis."""
 

@@ -225,7 +225,7 @@ def multiplier(low: Lowering, a: Any, b: Any, y: Any) -> View:
     return made
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(init=False, eq=False, repr=False)
 class IntegerConvolution(Op):
     """Convolution of 8-bit integers over 1 to 3 spatial axes."""
 

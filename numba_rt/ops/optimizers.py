@@ -17,7 +17,7 @@ from numba_rt.ops._op import Op, op
 TRAINING = "ai.onnx.preview.training"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(init=False, eq=False, repr=False)
 class Optimizer(Op):
     """Inputs: R, T, all tensors, all gradients, then each kind of state for all; outputs: the new
     tensors, then the new states. NumPy computes them.

@@ -36,7 +36,7 @@ def spatial(x: Fact, name: str) -> tuple[Dim, ...]:
 Numbers = tuple[int, ...]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(init=False, eq=False, repr=False)
 class Pool(Op):
     """A number for every place of a window that slides over the spatial axes."""
 
@@ -185,7 +185,7 @@ def check_power(p: int) -> None:
         raise ShapeError(f"p = {p}: expected at least 1")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(init=False, eq=False, repr=False)
 class GlobalPool(Op):
     """A number for every channel of every image."""
 

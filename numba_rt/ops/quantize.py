@@ -157,14 +157,16 @@ class QuantizeLinear(Op):
             step(low, scaling, low.view(x, shape), scale, zero, low.view(y, shape))
         elif y.dtype in SMALL_INTEGERS:
             info = ml_dtypes.iinfo(y.dtype.type)
-            scaling = ScaleToRange(np.dtype(np.int8), precision, lo=int(info.min), hi=int(info.max))
+            scaling = ScaleToRange(
+                dtype=np.dtype(np.int8), precision=precision, lo=int(info.min), hi=int(info.max)
+            )
             made = low.scratch(shape, np.int8)
             step(low, scaling, low.view(x, shape), scale, zero, made)
             codes = low.view(y, (y.size,), stored(y.dtype))
             low.call(look_up, low.flat(made), low.const(wrapping_codes(y.dtype)), codes, low.tasks(y.size))
         else:
             made = low.scratch(shape, np.float32)
-            step(low, ScaleToRange(None, precision), low.view(x, shape), scale, zero, made)
+            step(low, ScaleToRange(precision=precision), low.view(x, shape), scale, zero, made)
             lower_small(low, made, y, self.saturate, "up")
 
 
@@ -228,7 +230,9 @@ def to_range(
 ) -> ScaleToRange:
     """Scaling to the whole range of an integer dtype."""
     info = np.iinfo(dtype)
-    return ScaleToRange(dtype, precision, multiply, int(info.min), int(info.max))
+    return ScaleToRange(
+        dtype=dtype, precision=precision, multiply=multiply, lo=int(info.min), hi=int(info.max)
+    )
 
 
 def step(low: Lowering, function: Elementwise, x: View, scale: View, zero: View | None, y: View) -> None:

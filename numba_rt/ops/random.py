@@ -50,7 +50,7 @@ class Random(Op):
         raise NotImplementedError
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(init=False, eq=False, repr=False)
 class Filled(Random):
     """A value of a given shape."""
 
@@ -67,7 +67,7 @@ class Filled(Random):
         return Fact(self.out_dtypes()[0], self.shape)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(init=False, eq=False, repr=False)
 class Like(Random):
     """A value of the shape of another."""
 

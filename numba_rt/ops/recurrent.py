@@ -52,7 +52,7 @@ def pack_blocks(source: np.ndarray, shape: tuple[int, ...], blocks: list[tuple[i
     return np.concatenate([r[d, a:b].T.reshape(-1) for d in range(shape[0]) for a, b in blocks])
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(init=False, eq=False, repr=False)
 class Recurrent(Op):
     """A layer that passes a state from each step of a sequence to the next."""
 

@@ -81,7 +81,7 @@ def column_scratch(low: Lowering, sizes: Sizes, tasks: int, dtype: Any) -> View:
     return low.scratch((tasks * kernels.COLUMNS if sizes[2] != 1 else 1,), dtype)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(init=False, eq=False, repr=False)
 class Reduce(Op):
     """A number for all elements along some axes."""
 

@@ -21,7 +21,7 @@ MASK_AXES = 4
 """Leading axes over which a mask's rows may be laid out."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(init=False, eq=False, repr=False)
 class Exponentials(Op):
     """Exponentials along an axis, divided by their sum."""
 

@@ -91,6 +91,10 @@ class RuleSet:
 
     def __init__(self, *rules: type[Rule]) -> None:
         self.rules = rules
+        self._by_root: dict[str, list[type[Rule]]] = {}
+        for rule in rules:
+            for op_type in sorted(set().union(*(p.types for p in rule.patterns))):
+                self._by_root.setdefault(op_type, []).append(rule)
 
     def __call__(self, graph: Graph, report: Report) -> None:
         while self._sweep(graph, report):
@@ -102,7 +106,7 @@ class RuleSet:
         for node in list(graph.nodes):
             if id(node) in gone:
                 continue
-            for rule in self.rules:
+            for rule in self._by_root.get(node.op.op_type, ()):
                 removed = apply(rule, graph, node, report)
                 if removed is not None:
                     gone.update(removed)
