@@ -97,12 +97,18 @@ def test_through_a_model(case: Case) -> None:
     check_equal(model.run(copy.deepcopy(feeds)), expected, case)
 
 
-@pytest.mark.parametrize("case", [c for c in VALID if c.op().inplace], ids=lambda c: c.id)
-@pytest.mark.parametrize("threads", [1, 2])
+IN_PLACE = [
+    (case, threads)
+    for case in VALID
+    if case.op().inplace
+    # Elementwise kernels share one generator, whose threads are tested in test_elementwise.
+    for threads in ((1,) if isinstance(case.op(), Elementwise) else (1, 2))
+]
+
+
+@pytest.mark.parametrize(("case", "threads"), IN_PLACE, ids=lambda x: x.id if isinstance(x, Case) else str(x))
 def test_in_place(case: Case, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Output 0 written over each input the operator declares it may take over."""
-    if threads > 1 and isinstance(case.op(), Elementwise):
-        pytest.skip("the generated kernels' threads are tested in test_elementwise")
     monkeypatch.setattr(_lowering, "SERIAL_WORK", 0)
     expected = case.expected()
     for position in case.op().inplace:
