@@ -66,7 +66,7 @@ class Kernel:
 
     def __init__(self, function: Callable[..., None], fastmath: frozenset[str]) -> None:
         functools.update_wrapper(self, function)
-        self.function = function
+        self.function = _interpreted(function) if DISABLED else function
         self.fastmath = fastmath
         self.name = function.__name__
         self.is_parallel = "prange" in function.__code__.co_names
@@ -142,6 +142,17 @@ def _source_file(function: Callable[..., Any]) -> Path | None:
     """File a function comes from; one typed at a prompt has none, and is compiled in each session."""
     path = Path(inspect.getfile(function))
     return path if path.suffix == ".py" and path.is_file() else None
+
+
+def _interpreted(function: Callable[..., None]) -> Callable[..., None]:
+    """The function as Python runs it, as silent about overflow and NaN as compiled code is."""
+
+    @functools.wraps(function)
+    def run(*args: Any) -> None:
+        with np.errstate(all="ignore"):
+            function(*args)
+
+    return run
 
 
 class _KernelCompiler(Compiler):
