@@ -176,11 +176,6 @@ def dim_min(left: Dim, right: Dim) -> Dim:
     return _extreme("min", left, right)
 
 
-def is_known(dim: Dim) -> bool:
-    """Whether the size is a plain number."""
-    return not isinstance(dim, Sym)
-
-
 def _extreme(kind: str, left: Dim, right: Dim) -> Dim:
     difference = left - right if kind == "max" else right - left
     if _never_negative(difference):

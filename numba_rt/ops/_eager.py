@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from numba_rt.dtypes import STRING
-from numba_rt.errors import NumbaRtError, ShapeError, UnsupportedOp
+from numba_rt.errors import UnsupportedOp
 from numba_rt.graph import Fact
 from numba_rt.ops._infer import infer
 from numba_rt.ops._lowering import Guard, Lowering, Scratch, View
@@ -92,6 +92,3 @@ def _realise(view: View, memory: dict[int, np.ndarray], guards: list[tuple[Guard
 def as_list(results: Any) -> list[Any]:
     """The outputs of a host operator as a list; one that returns a sequence wraps it in a tuple."""
     return list(results) if isinstance(results, tuple) else [results]
-
-
-__all__ = ["NumbaRtError", "ShapeError", "run_op"]

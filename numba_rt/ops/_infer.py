@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numba_rt.dtypes import STRING, dtype_name
+from numba_rt.dtypes import STRING
 from numba_rt.errors import NumbaRtError, ShapeError
 from numba_rt.graph import Fact, Sym, Undecided
 from numba_rt.graph.fact import SMALL
@@ -83,8 +83,3 @@ def is_symbolic(value: np.ndarray, dtype: np.dtype[Any]) -> bool:
 def _located(error: NumbaRtError, op: Op, facts: Sequence[Fact | None], where: str) -> NumbaRtError:
     inputs = ", ".join(f"{op.input_name(i)} = {f}" for i, f in enumerate(facts) if f is not None)
     return type(error)(f"{where or op.op_type}: {error}\n  inputs: {inputs or 'none'}")
-
-
-def describe_dtypes(facts: Sequence[Fact | None]) -> str:
-    """dtypes of the inputs, for messages."""
-    return ", ".join("-" if f is None else dtype_name(f.dtype) for f in facts)

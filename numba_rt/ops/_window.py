@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from numba_rt.errors import ShapeError
 from numba_rt.graph import Dim, Sym
@@ -61,6 +62,31 @@ def slide(
         for axis, numbers in enumerate(zip(sizes, extents, strides, begins, ends, strict=True))
     )
     return Sliding(kernel, strides, dilations, tuple(begins), tuple(ends), out)
+
+
+class Convolving(Protocol):
+    """The attributes all convolutions have."""
+
+    auto_pad: str
+    dilations: tuple[int, ...] | None
+    kernel_shape: tuple[int, ...] | None
+    pads: tuple[int, ...] | None
+    strides: tuple[int, ...] | None
+
+
+def slide_filters(op: Convolving, x: Sequence[Any], w: Sequence[Any]) -> Sliding:
+    """The window of filters of shape w over images of shape x, channels in front."""
+    kernel = tuple(int(d) for d in w[2:])
+    if op.kernel_shape and tuple(op.kernel_shape) != kernel:
+        raise ShapeError(f"kernel_shape = {list(op.kernel_shape)}: the filters have {list(kernel)}")
+    return slide(
+        x[2:],
+        kernel,
+        strides=op.strides,
+        dilations=op.dilations,
+        pads=op.pads,
+        auto_pad=op.auto_pad,
+    )
 
 
 def _numbers(

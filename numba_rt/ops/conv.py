@@ -20,7 +20,7 @@ from numba_rt.kernels.winograd import winograd, winograd_plan
 from numba_rt.ops._checks import check_dtype, check_rank, check_same_dtype, same_dim
 from numba_rt.ops._lowering import Lowering, View
 from numba_rt.ops._op import OWN, Op, op
-from numba_rt.ops._window import Sliding, slide
+from numba_rt.ops._window import Sliding, slide, slide_filters
 from numba_rt.ops.transpose import permute
 from numba_rt.simd.tile import depthwise_addresses, tile_addresses
 
@@ -53,25 +53,12 @@ class Conv(Op):
             check_rank(B, "B", exactly=1)
             if not same_dim((B.shape or (1,))[0], W.shape[0]):
                 raise ShapeError(f"B = {B}: expected one number for each of {W.shape[0]} filters")
-        return Fact(X.dtype, (X.shape[0], W.shape[0], *self._window(X.shape, W.shape).sizes))
-
-    def _window(self, x: tuple[Any, ...], w: tuple[Any, ...]) -> Sliding:
-        kernel = tuple(int(d) for d in w[2:])
-        if self.kernel_shape and tuple(self.kernel_shape) != kernel:
-            raise ShapeError(f"kernel_shape = {list(self.kernel_shape)}: W has {list(kernel)}")
-        return slide(
-            x[2:],
-            kernel,
-            strides=self.strides,
-            dilations=self.dilations,
-            pads=self.pads,
-            auto_pad=self.auto_pad,
-        )
+        return Fact(X.dtype, (X.shape[0], W.shape[0], *slide_filters(self, X.shape, W.shape).sizes))
 
     def lower(self, low: Lowering, X: View, W: View, B: View | None, Y: View) -> None:
         if Y.size == 0:
             return
-        window = self._window(X.shape, W.shape)
+        window = slide_filters(self, X.shape, W.shape)
         if X.dtype == FLOAT32 and X.rank <= 4 and min(window.pads) >= 0:
             self._lower_tiles(low, X, W, B, Y, window)
         else:

@@ -17,7 +17,7 @@ from numba_rt.ops._formats import E8M0, SMALL_FLOATS
 from numba_rt.ops._generate import lower_steps
 from numba_rt.ops._lowering import Lowering, View
 from numba_rt.ops._op import OWN, Op, op
-from numba_rt.ops._window import Sliding, slide
+from numba_rt.ops._window import slide_filters
 from numba_rt.ops.binary import Add, Div, Mul
 from numba_rt.ops.cast import lower_small
 from numba_rt.ops.elementwise import Elementwise, Step
@@ -253,27 +253,13 @@ class IntegerConvolution(Op):
         if isinstance(w.shape[0], int) and w.shape[0] % self.group:
             raise ShapeError(f"w = {w} has {w.shape[0]} filters, which group = {self.group} does not divide")
         check_filters(w_zero_point, "w_zero_point", w)
-        return (x.shape[0], w.shape[0], *self.window(x.shape, w.shape).sizes)
-
-    def window(self, x: tuple[Any, ...], w: tuple[Any, ...]) -> Sliding:
-        """The window, with every number filled in."""
-        kernel = tuple(int(d) for d in w[2:])
-        if self.kernel_shape and tuple(self.kernel_shape) != kernel:
-            raise ShapeError(f"kernel_shape = {list(self.kernel_shape)}: w has {list(kernel)}")
-        return slide(
-            x[2:],
-            kernel,
-            strides=self.strides,
-            dilations=self.dilations,
-            pads=self.pads,
-            auto_pad=self.auto_pad,
-        )
+        return (x.shape[0], w.shape[0], *slide_filters(self, x.shape, w.shape).sizes)
 
     def lower_sums(
         self, low: Lowering, x: View, x_zero: View | None, w: View, w_zero: View | None, y: View
     ) -> None:
         """The convolution in int32: for each image, a product of the filters and the patches."""
-        window = self.window(x.shape, w.shape)
+        window = slide_filters(self, x.shape, w.shape)
         lead = (1,) * (5 - x.rank)
         none = (0,) * len(lead)
         if w_zero is not None and w_zero.size > 1:

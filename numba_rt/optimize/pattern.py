@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from numba_rt.graph import Node, Value
-from numba_rt.ops._op import REGISTRY
 
 
 class Pattern:
@@ -194,18 +193,3 @@ def _match_value(pattern: Pattern | None, value: Value | None, state: _State) ->
         node = value.producer
         if node is not None and value is node.outputs[0]:
             yield from _match_node(pattern, node, state)
-
-
-def known_operators(pattern: Pattern | None) -> set[str]:
-    """Operator names a pattern mentions, to check that they exist."""
-    if not isinstance(pattern, OpPattern):
-        return set()
-    names = set(pattern.types)
-    for part in pattern.inputs:
-        names |= known_operators(part)
-    return names
-
-
-def is_registered(op_type: str) -> bool:
-    """Whether an operator of this name exists in any domain."""
-    return any(name == op_type for _, name in REGISTRY)
