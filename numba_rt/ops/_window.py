@@ -67,14 +67,13 @@ def slide(
 class Convolving(Protocol):
     """The attributes all convolutions have."""
 
-    auto_pad: str
     dilations: tuple[int, ...] | None
     kernel_shape: tuple[int, ...] | None
     pads: tuple[int, ...] | None
     strides: tuple[int, ...] | None
 
 
-def slide_filters(op: Convolving, x: Sequence[Any], w: Sequence[Any]) -> Sliding:
+def slide_filters(op: Convolving, x: Sequence[Any], w: Sequence[Any], auto_pad: str = "NOTSET") -> Sliding:
     """The window of filters of shape w over images of shape x, channels in front."""
     kernel = tuple(int(d) for d in w[2:])
     if op.kernel_shape and tuple(op.kernel_shape) != kernel:
@@ -85,7 +84,7 @@ def slide_filters(op: Convolving, x: Sequence[Any], w: Sequence[Any]) -> Sliding
         strides=op.strides,
         dilations=op.dilations,
         pads=op.pads,
-        auto_pad=op.auto_pad,
+        auto_pad=auto_pad,
     )
 
 

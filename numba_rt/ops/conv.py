@@ -53,12 +53,14 @@ class Conv(Op):
             check_rank(B, "B", exactly=1)
             if not same_dim((B.shape or (1,))[0], W.shape[0]):
                 raise ShapeError(f"B = {B}: expected one number for each of {W.shape[0]} filters")
-        return Fact(X.dtype, (X.shape[0], W.shape[0], *slide_filters(self, X.shape, W.shape).sizes))
+        return Fact(
+            X.dtype, (X.shape[0], W.shape[0], *slide_filters(self, X.shape, W.shape, self.auto_pad).sizes)
+        )
 
     def lower(self, low: Lowering, X: View, W: View, B: View | None, Y: View) -> None:
         if Y.size == 0:
             return
-        window = slide_filters(self, X.shape, W.shape)
+        window = slide_filters(self, X.shape, W.shape, self.auto_pad)
         if X.dtype == FLOAT32 and X.rank <= 4 and min(window.pads) >= 0:
             self._lower_tiles(low, X, W, B, Y, window)
         else:

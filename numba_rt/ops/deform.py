@@ -13,7 +13,7 @@ from numba_rt.kernels.sampling import deform_taps, sample_planes
 from numba_rt.ops._checks import check_dtype, check_rank, check_same_dtype, same_dim
 from numba_rt.ops._lowering import Lowering, View
 from numba_rt.ops._op import Op, op
-from numba_rt.ops._window import Sliding, slide
+from numba_rt.ops._window import slide_filters
 from numba_rt.ops.binary import Add
 from numba_rt.ops.matmul import MatMul
 
@@ -43,7 +43,7 @@ class DeformConv(Op):
         if any(isinstance(n, int) and n == 0 for n in X.shape[2:]):
             raise ShapeError(f"X = {X} has no pixels")
         self._check_groups(X, W)
-        window = self._window(X.shape, W.shape)
+        window = slide_filters(self, X.shape, W.shape)
         taps = self.offset_group * prod(window.kernel)
         for name, fact, rows in (("offset", offset, 2 * taps), ("mask", mask, taps)):
             expected = (X.shape[0], rows, *window.sizes)
@@ -68,18 +68,12 @@ class DeformConv(Op):
                 f"X = {X} has {channels} channels, which offset_group = {self.offset_group} does not divide"
             )
 
-    def _window(self, x: tuple, w: tuple) -> Sliding:
-        kernel = tuple(int(d) for d in w[2:])
-        if self.kernel_shape and tuple(self.kernel_shape) != kernel:
-            raise ShapeError(f"kernel_shape = {list(self.kernel_shape)}: W has {list(kernel)}")
-        return slide(x[2:], kernel, strides=self.strides, dilations=self.dilations, pads=self.pads)
-
     def lower(
         self, low: Lowering, X: View, W: View, offset: View, B: View | None, mask: View | None, Y: View
     ) -> None:
         if Y.size == 0:
             return
-        window = self._window(X.shape, W.shape)
+        window = slide_filters(self, X.shape, W.shape)
         batch, channels, height, width = X.shape
         taps, pixels = prod(window.kernel), prod(Y.shape[2:])
         groups, points = batch * self.offset_group, taps * pixels

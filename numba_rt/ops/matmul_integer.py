@@ -253,13 +253,13 @@ class IntegerConvolution(Op):
         if isinstance(w.shape[0], int) and w.shape[0] % self.group:
             raise ShapeError(f"w = {w} has {w.shape[0]} filters, which group = {self.group} does not divide")
         check_filters(w_zero_point, "w_zero_point", w)
-        return (x.shape[0], w.shape[0], *slide_filters(self, x.shape, w.shape).sizes)
+        return (x.shape[0], w.shape[0], *slide_filters(self, x.shape, w.shape, self.auto_pad).sizes)
 
     def lower_sums(
         self, low: Lowering, x: View, x_zero: View | None, w: View, w_zero: View | None, y: View
     ) -> None:
         """The convolution in int32: for each image, a product of the filters and the patches."""
-        window = slide_filters(self, x.shape, w.shape)
+        window = slide_filters(self, x.shape, w.shape, self.auto_pad)
         lead = (1,) * (5 - x.rank)
         none = (0,) * len(lead)
         if w_zero is not None and w_zero.size > 1:
