@@ -35,12 +35,13 @@ def check_works() -> None:
         (b"hello, this is no model\n", "(it is text)"),
         (b'{"a": 1}', "(it is text)"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS pointer"),
-        (gzip.compress(GOOD), "gzip-compressed"),
+        (gzip.compress(GOOD, mtime=0), "gzip-compressed"),
         (b"PK\x03\x04rest", "zip archive"),
         (b"\x00", "not an ONNX model"),
         (b"\xff" * 100, "not an ONNX model"),
         (onnx.ModelProto(ir_version=10).SerializeToString(), "holds no graph"),
     ],
+    ids=["empty", "text", "json", "lfs", "gzip", "zip", "nul", "ones", "no-graph"],
 )
 @pytest.mark.parametrize("as_file", [True, False])
 def test_what_is_no_model(data: bytes, message: str, as_file: bool, tmp_path: Path) -> None:
