@@ -70,6 +70,8 @@ class Rule:
 
     shared: ClassVar[bool] = False
     """Whether values between may be read elsewhere too: their nodes then stay for those readers."""
+    all_outputs: ClassVar[bool] = False
+    """Whether `replace` gives a tuple of all outputs of the root, not only the first."""
     patterns: ClassVar[tuple[OpPattern, ...]] = ()
     pattern: ClassVar[Callable[..., Any]]
     check: ClassVar[Callable[[Match], str | None]]
@@ -136,6 +138,8 @@ def apply(rule: type[Rule], graph: Graph, node: Node, report: Report) -> set[int
 def _refusal(rule: type[Rule], graph: Graph, found: Match) -> str | None:
     inside = {id(n) for n in found.nodes}
     for node in [found.root] if rule.shared else found.nodes:
+        if node is found.root and rule.all_outputs:
+            continue
         for value in node.outputs if node is not found.root else node.outputs[1:]:
             if graph.is_output(value):
                 return f"{value.name!r} is an output of the graph"
@@ -154,18 +158,25 @@ def _rewrite(rule: type[Rule], graph: Graph, found: Match, report: Report) -> se
         graph.remove(builder.made)
         report.refuse(rule.__name__, root.describe(), f"the replacement is not valid: {error}")
         return None
-    old = root.outputs[0]
-    if not compatible(old.fact, made.fact):
+    pairs = list(zip(root.outputs, made, strict=True)) if rule.all_outputs else [(root.outputs[0], made)]
+    reason = next(filter(None, (_unfit(graph, old, new) for old, new in pairs)), None)
+    if reason is not None:
         graph.remove(builder.made)
-        report.refuse(rule.__name__, root.describe(), f"the result would be {made.fact}, not {old.fact}")
+        report.refuse(rule.__name__, root.describe(), reason)
         return None
-    if graph.is_output(old) and (made.producer is None or graph.is_output(made)):
-        graph.remove(builder.made)
-        report.refuse(rule.__name__, root.describe(), f"the output {old.name!r} would lose its name")
-        return None
-    replace_value(graph, old, made)
+    for old, new in pairs:
+        replace_value(graph, old, new)
     report.fire(rule.__name__, root.describe())
     return _remove_unread(graph, found.nodes)
+
+
+def _unfit(graph: Graph, old: Value, new: Value) -> str | None:
+    """Why a value cannot stand where another was."""
+    if not compatible(old.fact, new.fact):
+        return f"the result would be {new.fact}, not {old.fact}"
+    if graph.is_output(old) and (new.producer is None or graph.is_output(new)):
+        return f"the output {old.name!r} would lose its name"
+    return None
 
 
 def compatible(old: Fact, new: Fact) -> bool:
