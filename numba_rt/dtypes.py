@@ -51,3 +51,20 @@ def dtype_name(dtype: np.dtype[Any]) -> str:
 def from_onnx(code: int) -> np.dtype[Any] | None:
     """dtype of a TensorProto.DataType, None if there is none."""
     return ONNX_TO_NUMPY.get(code)
+
+
+_ORT_NAMES = {
+    "float32": "float",
+    "float64": "double",
+    "object": "string",
+    "float8_e4m3fn": "float8e4m3fn",
+    "float8_e4m3fnuz": "float8e4m3fnuz",
+    "float8_e5m2": "float8e5m2",
+    "float8_e5m2fnuz": "float8e5m2fnuz",
+    "float4_e2m1fn": "float4e2m1",
+}
+
+
+def ort_type_name(dtype: np.dtype[Any]) -> str:
+    """onnxruntime's name of an element type: float, double, int64, string."""
+    return _ORT_NAMES.get(dtype.name, dtype.name)

@@ -9,24 +9,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from numba_rt.dtypes import NUMPY_TO_ONNX, STRING, from_onnx
+from numba_rt.dtypes import NUMPY_TO_ONNX, STRING, from_onnx, ort_type_name
 from numba_rt.errors import InputError
-
-_NAMES = {
-    "float32": "float",
-    "float64": "double",
-    "object": "string",
-    "float8_e4m3fn": "float8e4m3fn",
-    "float8_e4m3fnuz": "float8e4m3fnuz",
-    "float8_e5m2": "float8e5m2",
-    "float8_e5m2fnuz": "float8e5m2fnuz",
-    "float4_e2m1fn": "float4e2m1",
-}
-
-
-def ort_type_name(dtype: np.dtype[Any]) -> str:
-    """onnxruntime's name of an element type: float, double, int64, string."""
-    return _NAMES.get(dtype.name, dtype.name)
 
 
 class OrtValue:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from numba_rt.dtypes import ONNX_TO_NUMPY
+from numba_rt.dtypes import ONNX_TO_NUMPY, ort_type_name
 from numba_rt.graph import Fact, Graph, Sym, Value
 from numba_rt.model import Model
-from numba_rt.ort_value import IOBinding, OrtValue, ort_type_name
+from numba_rt.ort_value import IOBinding, OrtValue
 from numba_rt.session_options import ExecutionMode, GraphOptimizationLevel, RunOptions, SessionOptions
 
 PROVIDERS = ("CPUExecutionProvider",)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar, dataclass_transform, get_type_hints
 
 import numpy as np
 
 from numba_rt.graph import Fact
 from numba_rt.graph.graph import Graph
+from numba_rt.ops._parts import Part
 
 REGISTRY: dict[tuple[str, str], type[Op]] = {}
 ONNX = ""
@@ -47,6 +48,8 @@ class Op:
     """`infer` also takes facts whose shape is not known at all."""
     half: ClassVar[bool] = True
     """16-bit floats are converted to float32 around the operator; False if it moves them as they are."""
+    reads_all: ClassVar[bool] = True
+    """False if as much of input 0 is read as is made: what a profile counts as bytes."""
 
     def __init__(self, *values: Any, **attributes: Any) -> None:
         """Generic, as are the next two: generating them for each of the classes takes a tenth of a second."""
@@ -74,6 +77,35 @@ class Op:
         """dtypes of the outputs when shapes are not known: by default that of the first input."""
         first = next(f for f in facts if f is not None)
         return (first.dtype,) * getattr(self, "n_outputs", 1)
+
+    def flops(self, *operands: Any) -> int:
+        """Floating-point operations of the plain algorithm, for profiles; 0 where memory is what takes time.
+
+        Args:
+            operands: as `lower` gets them: Views of the inputs, None for an absent one, and of the outputs.
+        """
+        return 0
+
+    @property
+    def algorithm(self) -> str:
+        """How it is computed, for profiles, where the kernels' names do not tell."""
+        return ""
+
+    def input_parts(self, inputs: Sequence[Fact | None], output: Fact) -> Sequence[Part | None]:
+        """Which part of output 0 each input is, for an operator that only puts them together."""
+        return ()
+
+    def output_parts(self, inputs: Sequence[Fact | None], outputs: Sequence[Fact]) -> Sequence[Part | None]:
+        """Which part of input 0 each output is, for an operator that only takes it apart."""
+        return ()
+
+    def reads_rows(self, position: int, shape: Sequence[int], run: int) -> bool:
+        """Whether an input of this shape may lie in rows of `run` elements that are apart (`View.pitch`)."""
+        return False
+
+    def writes_rows(self, position: int, shape: Sequence[int], run: int) -> bool:
+        """Whether an output of this shape may."""
+        return False
 
     @classmethod
     def parameters(cls) -> list[inspect.Parameter]:

@@ -57,6 +57,9 @@ class Conv(Op):
             X.dtype, (X.shape[0], W.shape[0], *slide_filters(self, X.shape, W.shape, self.auto_pad).sizes)
         )
 
+    def flops(self, X: View, W: View, B: View | None, Y: View) -> int:
+        return 2 * Y.size * math.prod(W.shape[1:])
+
     def lower(self, low: Lowering, X: View, W: View, B: View | None, Y: View) -> None:
         if Y.size == 0:
             return
@@ -147,6 +150,19 @@ class NhwcConv(Op):
     def inplace(self) -> tuple[int, ...]:  # type: ignore[override]
         """The residual; the depthwise kernel reads it after writing its neighbours."""
         return () if self.depthwise else (3,)
+
+    def flops(self, X: View, W: View, B: View | None, Z: View | None, Y: View) -> int:
+        channels = 1 if self.depthwise else X.shape[3] // self.group
+        return 2 * Y.size * math.prod(self.kernel_shape) * channels
+
+    @property
+    def algorithm(self) -> str:
+        kernel = "×".join(map(str, self.kernel_shape))
+        if self.winograd:
+            return f"winograd F({self.winograd}×{self.winograd},{kernel})"
+        strides = "" if max(self.strides or (1,)) == 1 else f" /{max(self.strides or (1,))}"
+        groups = f" g{self.group}" if self.group > 1 and not self.depthwise else ""
+        return f"{'depthwise' if self.depthwise else 'direct'} {kernel}{strides}{groups}"
 
     def lower(self, low: Lowering, X: View, W: View, B: View | None, Z: View | None, Y: View) -> None:
         if Y.size == 0:

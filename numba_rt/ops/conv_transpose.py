@@ -83,6 +83,9 @@ class ConvTranspose(Op):
                 raise ShapeError(f"B = {B}: expected one number for each of {filters} filters")
         return Fact(X.dtype, (X.shape[0], filters, *self.window(X.shape[2:], W.shape[2:]).sizes))
 
+    def flops(self, X: View, W: View, B: View | None, Y: View) -> int:
+        return 2 * X.size * prod(W.shape[1:])
+
     def window(self, sizes: Sequence[Dim], kernel: Sequence[Dim]) -> Sliding:
         """Windows of the output; `begins` is known only if the sizes are."""
         rank = len(sizes)

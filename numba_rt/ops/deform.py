@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -67,6 +68,9 @@ class DeformConv(Op):
             raise ShapeError(
                 f"X = {X} has {channels} channels, which offset_group = {self.offset_group} does not divide"
             )
+
+    def flops(self, X: View, W: View, *others: Any) -> int:
+        return 2 * others[-1].size * prod(W.shape[1:])
 
     def lower(
         self, low: Lowering, X: View, W: View, offset: View, B: View | None, mask: View | None, Y: View

@@ -67,6 +67,13 @@ class Einsum(Op):
                 f"label {label!r} of {self.equation!r} has sizes {left} and {right}: expected the same"
             ) from None
 
+    def flops(self, *operands: View) -> int:
+        if len(operands) < 3:
+            return 0
+        labels, _ = parse(self.equation, [x.rank for x in operands[:-1]])
+        pairs = [p for own, x in zip(labels, operands, strict=False) for p in zip(own, x.shape, strict=True)]
+        return 2 * math.prod(dict(sorted(pairs, key=lambda pair: pair[1])).values())
+
     def lower(self, low: Lowering, *operands: View) -> None:
         *xs, y = operands
         if y.size == 0:

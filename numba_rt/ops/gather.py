@@ -50,6 +50,7 @@ class Gather(Op):
     axis: int = 0
 
     half = False
+    reads_all = False
 
     def infer(self, data: Fact, indices: Fact) -> Fact:
         check_indices(indices)
@@ -81,6 +82,7 @@ class GatherElements(Op):
     axis: int = 0
 
     half = False
+    reads_all = False
 
     def infer(self, data: Fact, indices: Fact) -> Fact:
         check_elements(data, indices, check_axis(self.axis, data.rank))
@@ -107,6 +109,7 @@ class GatherND(Op):
     batch_dims: int = 0
 
     half = False
+    reads_all = False
 
     def infer(self, data: Fact, indices: Fact) -> Fact:
         check_indices(indices)

@@ -48,6 +48,9 @@ class MatMul(Op):
             shape = (*shape[:-2], shape[-1])
         return Fact(A.dtype, shape if B.rank > 1 else shape[:-1])
 
+    def flops(self, A: View, B: View, Y: View) -> int:
+        return 2 * Y.size * A.shape[-1]
+
     def lower(self, low: Lowering, A: View, B: View, Y: View) -> None:
         a = A if A.rank > 1 else low.view(A, (1, A.size))
         b = B if B.rank > 1 else low.view(B, (B.size, 1))
@@ -116,6 +119,9 @@ class Gemm(Op):
         if C is not None and len(broadcast_shape(made, C)) != 2:
             raise ShapeError(f"C = {C} cannot be broadcast to {made}")
         return made
+
+    def flops(self, A: View, B: View, C: View | None, Y: View) -> int:
+        return 2 * Y.size * A.shape[0 if self.transA else 1]
 
     def lower(self, low: Lowering, A: View, B: View, C: View | None, Y: View) -> None:
         if self.transA:
@@ -198,6 +204,13 @@ class FusedMatMul(Op):
         if self.transB:
             b = (*b[:-2], b[-1], b[-2])
         return Fact(FLOAT32, _turned(product_shape(A, a, B, b), self.c_heads))
+
+    def flops(self, A: View, B: View, bias: View | None, residual: View | None, Y: View) -> int:
+        return 2 * Y.size * A.shape[-1]
+
+    @property
+    def algorithm(self) -> str:
+        return "product of packed weights" if self.packed else ""
 
     def lower(
         self, low: Lowering, A: View, B: View, bias: View | None, residual: View | None, Y: View

@@ -116,6 +116,9 @@ class Recurrent(Op):
         last = (dirs, batch, hidden) if self.layout == 0 else (batch, dirs, hidden)
         return (Fact(X.dtype, every), *(Fact(X.dtype, last),) * (count - 1))
 
+    def flops(self, X: View, W: View, R: View, *others: View | None) -> int:
+        return 2 * math.prod(X.shape[:2]) * (W.size + R.size)
+
     def numbers(self) -> tuple[list[int], list[float]]:
         """Codes of the activations, three for each direction, and their alpha and beta in turn."""
         need = self.directions * len(self.defaults)
