@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from numba_rt.optimize import Report, optimize
 from numba_rt.plan import Plan, schedule
 from numba_rt.printable import printable
 from numba_rt.program import Program
+
+if TYPE_CHECKING:
+    from numba_rt.profile import Profile
 
 MOST_ACCEPTED = 1024
 """Sets of input shapes a model remembers as valid."""
@@ -162,6 +165,20 @@ class Model:
         feeds = dict(zip((i.name for i in self.inputs), args, strict=False)) | named
         plans = self._program.plans(self._check(feeds))
         return plans[0] if len(plans) == 1 else plans
+
+    def profile(self, *args: Any, runs: int = 10, warmup: int = 2, **named: Any) -> Profile:
+        """Where the time of a run on these inputs goes: a table of steps, operators and shapes.
+
+        Args:
+            args, named: inputs, as in a call.
+            runs: how many are recorded; numbers are medians.
+            warmup: runs before that.
+        """
+        from numba_rt.profile import measure
+
+        feeds = dict(zip((i.name for i in self.inputs), args, strict=False)) | named
+        assert self.threads is not None
+        return measure(self._program, self._check(feeds), runs, warmup, self.graph.name, self.threads)
 
     def _positions(self, names: Sequence[str]) -> list[int]:
         known = [o.name for o in self.outputs]

@@ -24,6 +24,7 @@ LAYERS = (
     {"plan"},
     {"execute", "pool"},
     {"program"},
+    {"profile"},
     {"feeds", "model"},
     {"backend", "cli", "demo", "ort_value", "session", "session_options", "__init__", "__main__"},
 )
