@@ -40,6 +40,13 @@ class Window:
     dilations: Pair = (1, 1)
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
     """top, left, bottom, right, as in ONNX."""
+    pitch: int = 0
+    """Elements from one pixel of the images to the next, if more than its channels."""
+
+    @property
+    def step(self) -> int:
+        """Elements from one pixel of the images to the next."""
+        return self.pitch or self.channels
 
     @property
     def out(self) -> Pair:
@@ -69,7 +76,7 @@ class Window:
         rows, columns = rows[:, None, :, None], columns[None, :, None, :]
         h, w = self.size
         inside = (rows >= 0) & (rows < h) & (columns >= 0) & (columns < w)
-        offsets = np.where(inside, (rows * w + columns) * self.channels, -1)
+        offsets = np.where(inside, (rows * w + columns) * self.step, -1)
         return np.ascontiguousarray(offsets.reshape(self.kernel[0] * self.kernel[1], -1), np.int64)
 
 
@@ -92,26 +99,33 @@ def convolution(
     bias: bool = False,
     residual: bool = False,
     act: int = 0,
+    out_pitch: int = 0,
 ) -> Convolution:
-    """The plan of a convolution with weights from `pack_conv`, for `gemm`."""
+    """The plan of a convolution with weights from `pack_conv`, for `gemm`.
+
+    `out_pitch` is the distance of pixels of the result and of the residual, if it is more than
+    their channels.
+    """
     h, w = window.size
     pixels, taps = window.out[0] * window.out[1], window.kernel[0] * window.kernel[1]
-    flags: dict[str, Any] = {"bias": bias, "residual": residual, "act": act}
+    ldc = out_pitch or out_channels
+    flags: dict[str, Any] = {"bias": bias, "residual": residual, "act": act, "ldc": ldc}
     if taps == 1 and groups == 1 and window.strides == (1, 1) and not any(window.pads):
-        return Convolution(NO_ROWS, product(window.batch * h * w, out_channels, window.channels, **flags))
+        rows = window.batch * h * w
+        return Convolution(NO_ROWS, product(rows, out_channels, window.channels, lda=window.step, **flags))
     if groups == 1 and window.kernel[1] > 1 and window.dilations[1] == 1:
-        if not window.pads[1] and not window.pads[3]:
+        if not window.pads[1] and not window.pads[3] and window.step == window.channels:
             return _folded(window, out_channels, flags)
         if window.channels < FOLD_BELOW:
             folded = _folded(window.padded, out_channels, flags)
             elements = window.batch * window.channels * int(np.prod(window.padded.size))
-            sizes = np.array([window.batch, h, w, window.channels, *window.pads], np.int64)
+            sizes = np.array([window.batch, h, w, window.channels, *window.pads, window.step], np.int64)
             return Convolution(folded.table, folded.g, elements, sizes)
     own, k = out_channels // groups, window.channels // groups
     g = product(
-        pixels, own, k, batch=(window.batch, groups), lda=0, ldc=out_channels, taps=taps,
-        a_strides=(h * w * window.channels, k), b_strides=(0, packed_size(taps * k, own)),
-        c_strides=(pixels * out_channels, own), bias_strides=(0, own), row_step=1, tap_step=pixels, **flags,
+        pixels, own, k, batch=(window.batch, groups), lda=0, taps=taps,
+        a_strides=(h * w * window.step, k), b_strides=(0, packed_size(taps * k, own)),
+        c_strides=(pixels * ldc, own), bias_strides=(0, own), row_step=1, tap_step=pixels, **flags,
     )  # fmt: skip
     return Convolution(window.table().reshape(-1), g)
 
@@ -122,7 +136,7 @@ def _folded(window: Window, out_channels: int, flags: dict[str, Any]) -> Convolu
     g = product(
         pixels, out_channels, window.kernel[1] * window.channels, batch=(window.batch, 1), lda=0,
         taps=window.kernel[0], a_strides=(h * w * window.channels, 0),
-        c_strides=(pixels * out_channels, 0), row_step=1, tap_step=pixels, **flags,
+        c_strides=(pixels * flags["ldc"], 0), row_step=1, tap_step=pixels, **flags,
     )  # fmt: skip
     return Convolution(np.ascontiguousarray(window.table()[:: window.kernel[1]]).reshape(-1), g)
 
@@ -131,9 +145,9 @@ def _folded(window: Window, out_channels: int, flags: dict[str, Any]) -> Convolu
 def pad_images(x, g, y, tasks):
     """Copies images (b, h, w, c) into larger ones with zeros around.
 
-    x, y flat; g int64: b, h, w, c, top, left, bottom, right.
+    x, y flat; g int64: b, h, w, c, top, left, bottom, right, distance of the pixels of x.
     """
-    h, w, c, top, left = g[1], g[2], g[3], g[4], g[5]
+    h, w, c, top, left, step = g[1], g[2], g[3], g[4], g[5], g[8]
     height, width = h + top + g[6], (w + left + g[7]) * c
     rows = g[0] * height
     for t in prange(tasks):
@@ -142,21 +156,26 @@ def pad_images(x, g, y, tasks):
             first, count = left * c, w * c
             if line < 0 or line >= h:
                 first, count = width, 0
-            source = (image * h + line) * w * c
+            source = (image * h + line) * w * step
             for i in range(first):
                 y[u(to + i)] = 0
-            for i in range(count):
-                y[u(to + first + i)] = x[u(source + i)]
+            run = max(count, 1) if step == c else c
+            for at in range(0, count, run):
+                for i in range(run):
+                    y[u(to + first + at + i)] = x[u(source + i)]
+                source += step
             for i in range(first + count, width):
                 y[u(to + i)] = 0
 
 
-def depthwise_sizes(window: Window, bias: bool = False, residual: bool = False, act: int = 0) -> np.ndarray:
+def depthwise_sizes(
+    window: Window, bias: bool = False, residual: bool = False, act: int = 0, out_pitch: int = 0
+) -> np.ndarray:
     """The sizes `g` of `depthwise`; its table is `window.table()`, flat."""
     pixels, taps = window.out[0] * window.out[1], window.kernel[0] * window.kernel[1]
     return np.array(
         [window.batch, pixels, window.channels, taps, window.size[0] * window.size[1], bias, residual, act,
-         activation_address() if act else 0],
+         activation_address() if act else 0, window.step, out_pitch or window.channels],
         np.int64,
     )  # fmt: skip
 
@@ -170,7 +189,7 @@ def depthwise(x, w, bias, residual, table, tiles, g, f, y, tasks):
     Addresses of a band's rows lie on the stack: windows of some thousand taps are the limit.
     """
     pixels, c, taps, size, act = g[1], g[2], g[3], g[4], g[7]
-    has_bias, has_residual = g[5] != 0, g[6] != 0
+    has_bias, has_residual, x_step, y_step = g[5] != 0, g[6] != 0, g[9], g[10]
     bands = (pixels + MR - 1) // MR
     chunks = (c + MAX_CHANNELS - 1) // MAX_CHANNELS if c >= NR else 0
     total = g[0] * bands
@@ -181,12 +200,12 @@ def depthwise(x, w, bias, residual, table, tiles, g, f, y, tasks):
             band = item - image * bands
             m0 = band * least + min(band, higher)
             height = least + 1 if band < higher else least
-            x0, y0 = image * size * c, (image * pixels + m0) * c
+            x0, y0 = image * size * x_step, (image * pixels + m0) * y_step
             for chunk in range(chunks):
                 at = chunk * c // chunks
                 tile(
                     x, x0 + at, 0, table, m0, 1, pixels, taps, -1, w, at, c, 0,
-                    y, y0 + at, c, (chunk + 1) * c // chunks - at,
+                    y, y0 + at, y_step, (chunk + 1) * c // chunks - at,
                     bias, at if has_bias else -1, residual, y0 + at if has_residual else -1, 0,
                     f[0], f[1], f[2], height, tiles,
                 )  # fmt: skip
@@ -202,8 +221,8 @@ def depthwise(x, w, bias, residual, table, tiles, g, f, y, tasks):
                     if has_bias:
                         value += bias[u(channel)]
                     if has_residual:
-                        value += residual[u(y0 + i)]
+                        value += residual[u(y0 + row * y_step + channel)]
                     value = f[1] if value < f[1] else value
-                    y[u(y0 + i)] = f[2] if value > f[2] else value
+                    y[u(y0 + row * y_step + channel)] = f[2] if value > f[2] else value
             if act != 0:
-                activate(g[8], y, y0, 1, height * c, 0, act, f[3], f[4])
+                activate(g[8], y, y0, height, c, y_step, act, f[3], f[4])

@@ -83,8 +83,13 @@ def winograd_plan(
     bias: bool = False,
     residual: bool = False,
     act: int = 0,
+    out_pitch: int = 0,
 ) -> Winograd:
-    """The plan of a convolution with weights from `pack_winograd`, for so many tasks."""
+    """The plan of a convolution with weights from `pack_winograd`, for so many tasks.
+
+    `out_pitch` is the distance of pixels of the result and of the residual, if it is more than
+    their channels.
+    """
     (h, w), c, (oh, ow) = window.size, window.channels, window.out
     down, across = -(-oh // size), -(-ow // size)
     tiles, panels, elements = (
@@ -101,7 +106,7 @@ def winograd_plan(
     g = np.array(
         [window.batch, h, w, c, out_channels, *window.pads[:2], oh, ow, size, elements, down, across, blocks,
          pieces, panel_block, row, v_step, m_step, own, bias, residual, act,
-         activation_address() if act else 0],
+         activation_address() if act else 0, window.step, out_pitch or out_channels],
         np.int64,
     )  # fmt: skip
     return Winograd(g, tasks * own)
@@ -141,7 +146,7 @@ def winograd(x, w, bias, residual, table, tiles, g, f, scratch, y, tasks):
     image_h, image_w, c, oc, top, left, oh, ow, size = g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9]
     elements, down, across, blocks, pieces, panel_block = g[10], g[11], g[12], g[13], g[14], g[15]
     row, v_step, m_step = g[16], g[17], g[18]
-    has_bias, has_residual, act = g[20] != 0, g[21] != 0, g[22]
+    has_bias, has_residual, act, x_step, y_step = g[20] != 0, g[21] != 0, g[22], g[24], g[25]
     panels = (oc + NR - 1) // NR
     all_tiles, units, ldm = g[0] * down * across, blocks * pieces, panel_block * NR
     one, lo, hi, inf = np.float32(1), f[1], f[2], np.float32(np.inf)
@@ -158,7 +163,7 @@ def winograd(x, w, bias, residual, table, tiles, g, f, scratch, y, tasks):
                 image, at = (first + n) // (down * across), (first + n) % (down * across)
                 y_in, x_in = at // across * size - top, at % across * size - left
                 input_tile(
-                    x, ((image * image_h + y_in) * image_w + x_in) * c, image_w * c, c,
+                    x, ((image * image_h + y_in) * image_w + x_in) * x_step, image_w * x_step, x_step,
                     -y_in, image_h - y_in, -x_in, image_w - x_in, scratch, zeros,
                     scratch, v0 + n * c, v_step, c, size,
                 )  # fmt: skip
@@ -182,12 +187,12 @@ def winograd(x, w, bias, residual, table, tiles, g, f, scratch, y, tasks):
                     image, at = (first + n) // (down * across), (first + n) % (down * across)
                     y_out, x_out = at // across * size, at % across * size
                     rows, width = min(size, oh - y_out), min(size, ow - x_out)
-                    to = ((image * oh + y_out) * ow + x_out) * oc + o0
+                    to = ((image * oh + y_out) * ow + x_out) * y_step + o0
                     output_tile(
-                        scratch, m0 + n * ldm, m_step, y, to, ow * oc, oc, rows, width, scratch, dump,
+                        scratch, m0 + n * ldm, m_step, y, to, ow * y_step, y_step, rows, width, scratch, dump,
                         bias, o0 if has_bias else -1, residual, to if has_residual else -1, cols,
                         lo, hi, size,
                     )  # fmt: skip
                     if act != 0:
                         for i in range(rows):
-                            activate(g[23], y, to + i * ow * oc, width, cols, oc, act, f[3], f[4])
+                            activate(g[23], y, to + i * ow * y_step, width, cols, y_step, act, f[3], f[4])

@@ -31,9 +31,9 @@ def reference(x, w, window, groups=1):
     return y
 
 
-def run(x, w, window, groups=1, tasks=1, bias=None, residual=None, act=0, **factors):
-    plan = convolution(window, len(w), groups, bias is not None, residual is not None, act)
-    y = np.empty((window.batch, *window.out, len(w)), np.float32)
+def run(x, w, window, groups=1, tasks=1, bias=None, residual=None, act=0, out_pitch=0, into=None, **factors):
+    plan = convolution(window, len(w), groups, bias is not None, residual is not None, act, out_pitch)
+    y = np.empty((window.batch, *window.out, len(w)), np.float32) if into is None else into
     images = x.reshape(-1)
     if plan.scratch:
         images = np.full(plan.scratch, np.nan, np.float32)
@@ -90,10 +90,10 @@ def test_activation():
     np.testing.assert_allclose(y, 1 / (1 + np.exp(-reference(x, w, window))), rtol=1e-4, atol=1e-4)
 
 
-def run_depthwise(x, w, window, tasks, bias, residual=None, act=0, **factors):
-    y = np.empty((window.batch, *window.out, window.channels), np.float32)
+def run_depthwise(x, w, window, tasks, bias, residual=None, act=0, out_pitch=0, into=None, **factors):
+    y = np.empty((window.batch, *window.out, window.channels), np.float32) if into is None else into
     weights = np.ascontiguousarray(w.reshape(window.channels, -1).T).reshape(-1)
-    sizes = depthwise_sizes(window, True, residual is not None, act)
+    sizes = depthwise_sizes(window, True, residual is not None, act, out_pitch)
     depthwise.build(tasks > 1)(
         x.reshape(-1), weights, bias, NO_VECTOR if residual is None else residual.reshape(-1),
         window.table().reshape(-1), depthwise_addresses(), sizes, epilogue(**factors), y.reshape(-1), tasks,

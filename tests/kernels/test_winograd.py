@@ -22,8 +22,8 @@ GUARD = 7.25
 """Stands beyond the end of scratch, which must stay untouched."""
 
 
-def run(x, w, window, size=4, tasks=1, bias=None, residual=None, act=0, into=None, **factors):
-    plan = winograd_plan(window, len(w), size, tasks, bias is not None, residual is not None, act)
+def run(x, w, window, size=4, tasks=1, bias=None, residual=None, act=0, out_pitch=0, into=None, **factors):
+    plan = winograd_plan(window, len(w), size, tasks, bias is not None, residual is not None, act, out_pitch)
     y = np.full((window.batch, *window.out, len(w)), np.nan, np.float32) if into is None else into
     scratch = np.full(plan.scratch + 64, GUARD, np.float32)
     scratch[: plan.scratch] = np.nan
