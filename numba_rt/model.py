@@ -19,7 +19,7 @@ from numba_rt.graph import Dim, Fact, Graph, Sym, Value
 from numba_rt.optimize import Report, optimize
 from numba_rt.plan import Plan, schedule
 from numba_rt.printable import printable
-from numba_rt.program import Program
+from numba_rt.program import program_of
 
 if TYPE_CHECKING:
     from numba_rt.profile import Profile
@@ -130,7 +130,7 @@ class Model:
             replace(d, shape=i.shape) if d.shape is None else d
             for d, i in zip(declared, inferred, strict=True)
         ]
-        self._program = Program(schedule(self.graph), self.threads)
+        self._program = program_of(schedule(self.graph), self.threads, optimized=self.optimized)
 
     # -- running ----------------------------------------------------------------------------
 

@@ -18,7 +18,10 @@ from numba_rt.errors import NumbaRtError, ShapeError
 from numba_rt.execute import execute
 from numba_rt.graph import Fact, Graph, Value
 from numba_rt.ops._eager import run_op
-from numba_rt.plan import HostStep, Plan, Schedule, Segment, bind
+from numba_rt.optimize import optimize
+from numba_rt.optimize.branches import Choice, decide, specialised
+from numba_rt.plan import HostStep, Plan, Schedule, Segment, bind, schedule
+from numba_rt.plan.branches import Deciders, find_deciders
 from numba_rt.pool import TensorPool
 
 MOST_PLANS = 64
@@ -26,13 +29,91 @@ MOST_PLANS = 64
 MOST_PLAN_BYTES = 1 << 26
 """Memory of the plans a segment keeps, whatever their number; the newest always stays."""
 
+MOST_VARIANTS = 8
+"""Copies of a graph with branches taken; inputs that would need another one run the graph as it is."""
+MOST_DECISIONS = 4096
+"""Sets of shapes and values whose branches are remembered."""
+
+
+def program_of(
+    scheduled: Schedule,
+    threads: int,
+    pool: TensorPool | None = None,
+    *,
+    optimized: bool = True,
+    by_value: bool = True,
+) -> Program | BranchingProgram:
+    """What runs a scheduled graph.
+
+    Args:
+        optimized: whether copies of the graph are optimised, as the graph was.
+        by_value: whether small values that are fed may decide branches, as shapes may.
+    """
+    program = Program(scheduled, threads, pool, optimized)
+    deciders = find_deciders(scheduled.graph, by_value)
+    return program if deciders is None else BranchingProgram(program, deciders)
+
+
+class BranchingProgram:
+    """Runs a graph some of whose branches follow from the inputs' shapes and small values: each set of
+    choices has a program of its own, in which the branches taken are part of the graph.
+    """
+
+    def __init__(self, base: Program, deciders: Deciders) -> None:
+        self.base = base
+        self.variants: dict[tuple[Choice, ...], Program] = {}
+        self._deciders = deciders
+        self._decided: dict[tuple[object, ...], Program] = {}
+        self._lock = threading.RLock()
+
+    def run(self, inputs: Sequence[Any]) -> list[Any]:
+        """Outputs of the graph for inputs in its order."""
+        return self.program_for(inputs).run(inputs)
+
+    def plans(self, inputs: Sequence[Any]) -> list[Plan]:
+        """The plans used for these inputs."""
+        return self.program_for(inputs).plans(inputs)
+
+    def program_for(self, inputs: Sequence[np.ndarray]) -> Program:
+        """The program in which these inputs' branches are taken, made now if it is new."""
+        key: tuple[object, ...] = tuple([x.shape for x in inputs])
+        for i in self._deciders.keyed:
+            key += (inputs[i].tobytes(),)
+        return self._decided.get(key) or self._decide(key, inputs)
+
+    def _decide(self, key: tuple[object, ...], inputs: Sequence[np.ndarray]) -> Program:
+        graph, keyed = self.base.graph, self._deciders.keyed
+        facts = [Fact(x.dtype, x.shape, x.copy() if i in keyed else None) for i, x in enumerate(inputs)]
+        choices = decide(graph, facts, self._deciders.needed)
+        with self._lock:
+            program = self.variants.get(choices)
+            if program is None:
+                program = self._variant(choices)
+            if len(self._decided) >= MOST_DECISIONS:
+                self._decided.clear()
+            self._decided[key] = program
+        return program
+
+    def _variant(self, choices: tuple[Choice, ...]) -> Program:
+        if all(c is None for c in choices) or len(self.variants) >= MOST_VARIANTS:
+            return self.base
+        base = self.base
+        graph = specialised(base.graph, choices)
+        optimize(graph, only_required=not base.optimized)
+        made = Program(schedule(graph), base.threads, base.pool, base.optimized)
+        self.variants[choices] = made
+        return made
+
 
 class Program:
     """Runs a scheduled graph on arrays; safe to call from several threads."""
 
-    def __init__(self, scheduled: Schedule, threads: int, pool: TensorPool | None = None) -> None:
+    def __init__(
+        self, scheduled: Schedule, threads: int, pool: TensorPool | None = None, optimized: bool = True
+    ) -> None:
         self.graph: Graph = scheduled.graph
         self.threads = threads
+        self.optimized = optimized
         self.pool = pool or TensorPool()
         slots = {id(v): i for i, v in enumerate(self.graph.inputs)}
         for step in scheduled.steps:
@@ -42,7 +123,7 @@ class Program:
         self.steps: list[SegmentRunner | HostRunner] = [
             SegmentRunner(step, threads, self.pool, slots)
             if isinstance(step, Segment)
-            else HostRunner(step, threads, self.pool, slots)
+            else HostRunner(step, self, slots)
             for step in scheduled.steps
         ]
         self._set_leaving(slots)
@@ -164,10 +245,13 @@ class SegmentRunner:
 class HostRunner:
     """A node computed by its own code, with the programs of its subgraphs."""
 
-    def __init__(self, step: HostStep, threads: int, pool: TensorPool, slots: dict[int, int]) -> None:
+    def __init__(self, step: HostStep, owner: Program, slots: dict[int, int]) -> None:
         self.node = step.node
-        self.threads = threads
-        self.bodies = {k: Program(s, threads, pool) for k, s in step.bodies.items()}
+        self.threads = owner.threads
+        self.bodies = {
+            k: program_of(s, owner.threads, owner.pool, optimized=owner.optimized, by_value=False)
+            for k, s in step.bodies.items()
+        }
         self.freed: list[int] = []
         read = [v for v in self.node.inputs if v is not None and not v.is_constant]
         self.sources = [slots[id(v)] for v in read]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from numba_rt.graph import Graph
+from numba_rt.optimize.branches import take_known_branches
 from numba_rt.optimize.chains import fuse_chains
 from numba_rt.optimize.constants import fold_constants, lift_sizes, merge_common, remove_dead
 from numba_rt.optimize.fusions.activation import ACTIVATIONS
@@ -26,6 +27,7 @@ from numba_rt.optimize.simplify import LINEAR, SIMPLIFY
 PIPELINE: tuple[Callable[[Graph, Report], None], ...] = (
     widen_halves,  # first: everything below then sees float32
     fold_constants,  # before rules: many ask whether an operand is constant
+    take_known_branches,  # when facts are best known; what follows then sees one graph
     lift_sizes,  # before rules: a value read only for its shape would count as read elsewhere
     merge_common,  # before rules: a pattern's variable is one value
     RuleSet(*SIMPLIFY),

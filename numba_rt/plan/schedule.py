@@ -17,7 +17,8 @@ MOST_KEYED = 64
 """Elements of a value that plans may be keyed by."""
 KEYED_DTYPES = INTEGERS | {BOOL}
 
-_Roots = frozenset[int] | None
+Roots = frozenset[int] | None
+"""ids of the fed values a value follows from when shapes are bound; None if it does not."""
 
 
 @dataclass(eq=False)
@@ -59,7 +60,7 @@ def schedule(graph: Graph) -> Schedule:
         segment, rest = _take_segment(rest, done)
         if segment.nodes:
             steps.append(segment)
-        hosts = [n for n in rest if _is_host(n) and _available(n, done)]
+        hosts = [n for n in rest if is_host(n) and _available(n, done)]
         for node in hosts:
             steps.append(HostStep(node, {k: schedule(g) for k, g in subgraphs(node)}))
             done.update(id(v) for v in node.outputs)
@@ -80,16 +81,16 @@ def _take_segment(nodes: Iterable[Node], done: set[int]) -> tuple[Segment, list[
     """The nodes that can be bound together when `done` is known, and the others."""
     segment = Segment([])
     rest: list[Node] = []
-    roots: dict[int, _Roots] = {i: frozenset({i}) for i in done}
+    roots: dict[int, Roots] = {i: frozenset({i}) for i in done}
     for node in nodes:
         ready = all(v is None or v.is_constant or id(v) in roots for v in node.inputs)
-        deciding = _deciding(node, roots) if ready and not _is_host(node) else None
+        deciding = _deciding(node, roots) if ready and not is_host(node) else None
         if deciding is None:
             rest.append(node)
             continue
         segment.nodes.append(node)
         segment.keyed_ids |= deciding
-        made = _roots(node, roots)
+        made = follows_from(node, roots)
         roots.update((id(v), made) for v in node.outputs)
     done.update(roots)
     return segment, rest
@@ -99,7 +100,8 @@ def _available(node: Node, done: set[int]) -> bool:
     return all(v is None or v.is_constant or id(v) in done for v in node.inputs)
 
 
-def _is_host(node: Node) -> bool:
+def is_host(node: Node) -> bool:
+    """Whether a node is computed between segments, by its own Python code."""
     op = node.op
     if op.has("run") or op.has("control") or op.data_dependent:
         return True
@@ -109,7 +111,7 @@ def _is_host(node: Node) -> bool:
     return not op.has("lower") and not op.view and not op.has("evaluate")
 
 
-def _deciding(node: Node, roots: dict[int, _Roots]) -> _Roots:
+def _deciding(node: Node, roots: dict[int, Roots]) -> Roots:
     """Fed values whose contents decide the node's shapes; None if computed contents do."""
     found: frozenset[int] = frozenset()
     for position in node.op.needs_value:
@@ -122,7 +124,7 @@ def _deciding(node: Node, roots: dict[int, _Roots]) -> _Roots:
     return found
 
 
-def _roots(node: Node, roots: dict[int, _Roots]) -> _Roots:
+def follows_from(node: Node, roots: dict[int, Roots]) -> Roots:
     """Fed values from which a node's results follow when a plan is bound; None if they do not."""
     op = node.op
     if op.has("value_from_shape"):

@@ -116,14 +116,14 @@ class RecordedProgram:
     def __init__(self, program: Runnable, recorder: Recorder) -> None:
         self.recorder = recorder
         self.program = program
-        self._twins: dict[int, tuple[Program, Program]] = {}
+        self._twins = _Twins(program, recorder)
 
     def run(self, inputs: Sequence[Any]) -> list[Any]:
         """Outputs for these inputs; runs that overlap wait for each other."""
         with self.recorder.lock:
             if self.recorder.count >= MOST_EVENTS:
                 return self.program.run(inputs)
-            twin = self._twin_for(inputs)
+            twin = self._twins.program_for(inputs)
             self.recorder.start()
             is_complete = False
             try:
@@ -137,12 +137,26 @@ class RecordedProgram:
         """The plans used for these inputs."""
         return self.program.plans(inputs)
 
-    def _twin_for(self, inputs: Sequence[Any]) -> Program:
+
+class _Twins:
+    """The recorded twins of a program, or of the several of which inputs choose one."""
+
+    def __init__(self, program: Runnable, recorder: Recorder) -> None:
+        self.program = program
+        self._recorder = recorder
+        self._made: dict[int, tuple[Program, Program]] = {}
+
+    def program_for(self, inputs: Sequence[Any]) -> Program:
+        """The twin that runs these inputs."""
         choose = getattr(self.program, "program_for", None)
         plain: Any = self.program if choose is None else choose(inputs)
-        if id(plain) not in self._twins:
-            self._twins[id(plain)] = plain, _twin(plain, self.recorder)
-        return self._twins[id(plain)][1]
+        if id(plain) not in self._made:
+            self._made[id(plain)] = plain, _twin(plain, self._recorder)
+        return self._made[id(plain)][1]
+
+    def run(self, inputs: Sequence[Any]) -> list[Any]:
+        """Outputs for these inputs."""
+        return self.program_for(inputs).run(inputs)
 
 
 def _twin(program: Program, recorder: Recorder) -> Program:
@@ -168,7 +182,7 @@ class _Host(HostRunner):
 
     def __init__(self, runner: HostRunner, recorder: Recorder) -> None:
         self.__dict__.update(runner.__dict__)
-        self.bodies = {name: _twin(body, recorder) for name, body in runner.bodies.items()}
+        self.bodies: Any = {name: _Twins(body, recorder) for name, body in runner.bodies.items()}
         self._recorder = recorder
 
     def run(self, env: list[Any]) -> None:

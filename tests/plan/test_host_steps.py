@@ -26,7 +26,7 @@ def make(nodes: list[Any], inputs: list[Any], outputs: list[Any], **options: Any
 
 
 def branching(optimize: bool = True) -> Model:
-    """x + x, or x itself, as `flag` says; then doubled."""
+    """x + x, or x itself, as `flag` says, a float that counts as data; then doubled."""
     then = helper.make_graph(
         [helper.make_node("Add", ["x", "x"], ["t"])], "then", [], [value("t", shape=None)]
     )
@@ -34,11 +34,12 @@ def branching(optimize: bool = True) -> Model:
         [helper.make_node("Identity", ["x"], ["e"])], "else", [], [value("e", shape=None)]
     )
     nodes = [
-        helper.make_node("If", ["flag"], ["chosen"], "choice", then_branch=then, else_branch=other),
+        helper.make_node("Cast", ["flag"], ["is_set"], to=TensorProto.BOOL),
+        helper.make_node("If", ["is_set"], ["chosen"], "choice", then_branch=then, else_branch=other),
         helper.make_node("Add", ["chosen", "chosen"], ["doubled"], "double"),
     ]
     outputs = [value("chosen", shape=None), value("doubled", shape=None)]
-    return make(nodes, [value("x"), value("flag", TensorProto.BOOL, ())], outputs, optimize=optimize)
+    return make(nodes, [value("x"), value("flag", shape=())], outputs, optimize=optimize)
 
 
 @pytest.mark.parametrize("optimize", [True, False])
@@ -46,7 +47,7 @@ def test_a_branch_is_chosen_at_run_time(optimize: bool) -> None:
     model = branching(optimize)
     for flag, factor in ((True, 2), (False, 1), (True, 2)):
         x = X.copy()
-        chosen, doubled = model.run({"x": x, "flag": np.array(flag)})
+        chosen, doubled = model.run({"x": x, "flag": np.array(flag, np.float32)})
         np.testing.assert_array_equal(chosen, factor * X)
         np.testing.assert_array_equal(doubled, 2 * factor * X)
         assert not np.shares_memory(chosen, x)
@@ -62,7 +63,7 @@ def test_branches_from_several_threads() -> None:
         for _ in range(20):
             x = rng.uniform(-1, 1, (int(rng.integers(1, 9)), 4)).astype(np.float32)
             flag = bool(rng.integers(0, 2))
-            (doubled,) = model.run({"x": x, "flag": np.array(flag)}, ["doubled"])
+            (doubled,) = model.run({"x": x, "flag": np.array(flag, np.float32)}, ["doubled"])
             np.testing.assert_array_equal(doubled, (4 if flag else 2) * x)
 
     with ThreadPoolExecutor(4) as pool:
@@ -150,4 +151,4 @@ def test_a_host_step_that_breaks_its_promise_is_found(monkeypatch: pytest.Monkey
     step = next(s for s in model._program.steps if hasattr(s, "node"))
     monkeypatch.setattr(type(step.node.op), "control", lambda *a: [X.astype(np.float64)])
     with pytest.raises(ShapeError, match=r"If 'choice': made float64"):
-        model.run({"x": X, "flag": np.array(True)})
+        model.run({"x": X, "flag": np.array(1, np.float32)})
