@@ -92,7 +92,7 @@ def make_op(
         if name in fields:
             raise LoadError(f"{where}: unknown attribute {name!r}")
         if name in expected:
-            fields[name] = _checked(value, expected[name], f"{where}: attribute {name!r}")
+            fields[name] = checked(value, expected[name], f"{where}: attribute {name!r}")
         elif not _is_default(schema, name, value):
             if schema is not None and name in schema.attributes:
                 raise UnsupportedOp(f"{where}: attribute {name!r} = {_short(value)} is not implemented")
@@ -118,7 +118,8 @@ def _encoded(value: Any) -> Any:
     return value.encode() if isinstance(value, str) else value
 
 
-def _checked(value: Any, expected: Any, where: str) -> Any:
+def checked(value: Any, expected: Any, where: str) -> Any:
+    """An attribute's value as the annotated type; others are refused."""
     options = get_args(expected) if get_origin(expected) in (Union, types.UnionType) else (expected,)
     for option in options:
         if option is type(None):

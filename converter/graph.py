@@ -11,8 +11,10 @@ import numpy as np
 import onnx
 from onnx import defs
 
+from converter import contrib_float, contrib_quantized  # noqa: F401 - they register their rules
 from converter.attributes import make_op, read_attributes
 from converter.bodies import body_facts, loosened
+from converter.contrib import standard_nodes
 from converter.functions import MOST_NODES, Key, function_key, schema_function, schema_of, with_defaults
 from converter.order import node_name, sorted_nodes
 from converter.raw import RawNode, captured_names, check_names, names_used
@@ -160,7 +162,7 @@ class Converter:
         if version is None:
             domain = node.domain or "ai.onnx"
             raise LoadError(f"{node.where} is of domain {domain!r}, of which the model imports no opset")
-        for current in upgrade(node, version, scope):
+        for current in standard_nodes(node, scope) or upgrade(node, version, scope):
             self._emit(current, scope)
 
     def _emit(self, node: RawNode, scope: Scope) -> None:
