@@ -123,16 +123,25 @@ def _transpose(draw: st.DrawFn, drawn: Drawn, op: Builder, values: list[Value], 
 
 
 def _concat(draw: st.DrawFn, drawn: Drawn, op: Builder, values: list[Value], x: Value) -> list[Value]:
-    same = [v for v in values if v.fact.shape == x.fact.shape]
-    return [op.Concat(x, draw(st.sampled_from(same)), axis=_axis(draw, x))]
+    axis = _axis(draw, x)
+    fitting = [v for v in values if _others(v, axis) == _others(x, axis)]
+    more = draw(st.lists(st.sampled_from(fitting), min_size=0, max_size=3))
+    return [op.Concat(*draw(st.permutations([x, *more])), axis=axis)]
+
+
+def _others(x: Value, axis: int) -> tuple[object, ...]:
+    """The sizes of all axes but one."""
+    return tuple("" if i == axis else d for i, d in enumerate(x.fact.shape or ()))
 
 
 def _split(draw: st.DrawFn, drawn: Drawn, op: Builder, values: list[Value], x: Value) -> list[Value]:
     axis = _axis(draw, x)
     size = (x.fact.shape or ())[axis]
-    if isinstance(size, Sym) or size % 2:
+    if isinstance(size, Sym) or size < 2:
         return []
-    return list(op.Split(x, outputs=2, axis=axis, n_outputs=2))
+    first = draw(st.integers(1, size - 1))
+    sizes = np.array([first, size - first], np.int64)
+    return list(op.Split(x, sizes, outputs=2, axis=axis, n_outputs=2))
 
 
 def _matmul(draw: st.DrawFn, drawn: Drawn, op: Builder, values: list[Value], x: Value) -> list[Value]:
@@ -155,7 +164,8 @@ def _slice(draw: st.DrawFn, drawn: Drawn, op: Builder, values: list[Value], x: V
     axis = _axis(draw, x)
     if isinstance((x.fact.shape or ())[axis], Sym):
         return []
-    start, end, axes = (np.array([i], np.int64) for i in (draw(st.integers(0, 1)), 2**40, axis))
+    last = draw(st.sampled_from([2**40, 2**40, 2, -1]))
+    start, end, axes = (np.array([i], np.int64) for i in (draw(st.integers(0, 1)), last, axis))
     return [op.Slice(x, start, end, axes)]
 
 

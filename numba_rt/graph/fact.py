@@ -42,6 +42,11 @@ class Fact:
         return len(self.shape)
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        """The shape as plain numbers; only for static shapes."""
+        return tuple([int(d) for d in self.shape or ()])
+
+    @property
     def size(self) -> Dim:
         """Number of elements."""
         total: Dim = 1

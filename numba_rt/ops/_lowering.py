@@ -11,6 +11,7 @@ import numpy as np
 
 from numba_rt.graph import Value
 from numba_rt.jit import Kernel
+from numba_rt.ops._parts import row_strides
 
 SERIAL_WORK = 32_768
 """Calls with less work than this many simple element operations are not shared between threads."""
@@ -36,8 +37,9 @@ class Guard:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """A C-contiguous array argument that exists once memory is assigned: shape and dtype of a part
-    of a value's, a scratch's or a constant's memory.
+    """An array argument that exists once memory is assigned: shape and dtype of a part of a value's,
+    a scratch's or a constant's memory. C-contiguous unless it has a pitch, which only operators meet
+    that can deal with it (`Op.reads_rows`, `Op.writes_rows`), and kernels never.
     """
 
     source: Value | Scratch | Guard | np.ndarray
@@ -45,6 +47,14 @@ class View:
     dtype: np.dtype[Any]
     offset: int = 0
     """Bytes from the start of the source."""
+    run: int = 0
+    pitch: int = 0
+    """Rows of `run` elements are `pitch` elements apart, if that is not 0."""
+
+    @property
+    def strides(self) -> list[int]:
+        """Elements between neighbours along each axis."""
+        return row_strides(self.shape, self.run, self.pitch)
 
     @property
     def rank(self) -> int:
@@ -94,15 +104,30 @@ class Lowering:
         self.node: Any = None
         self.taken: int | None = None
         """Input of the present node whose memory its output 0 has taken over."""
+        self.in_place: frozenset[int] = frozenset()
+        """Inputs of the present node that lie in its output 0 already (`Op.input_parts`), or outputs
+        that lie in its input 0 (`Op.output_parts`): there is nothing to copy for them."""
 
     # -- views ------------------------------------------------------------------------------
 
     def view(self, x: View, shape: Sequence[int], dtype: Any = None, offset: int = 0) -> View:
         """The same bytes under another shape (and dtype), `offset` bytes further on."""
+        if x.pitch:
+            raise ValueError(f"rows of {x.run} elements, {x.pitch} apart, are not one C-contiguous array")
         out = replace(x, shape=tuple(shape), dtype=np.dtype(dtype or x.dtype), offset=x.offset + offset)
         if out.nbytes + offset > x.nbytes:
             raise ValueError(f"a view of {out.nbytes} bytes at {offset} does not fit into {x.nbytes}")
         return out
+
+    def span(self, x: View) -> View:
+        """(n,) from the first to the last element: `x.strides` says where in it the elements are."""
+        if not x.pitch:
+            return self.flat(x)
+        return replace(x, shape=(x.size + (x.size // x.run - 1) * (x.pitch - x.run),), run=0, pitch=0)
+
+    def rows_apart(self, x: View, shape: Sequence[int]) -> View:
+        """The same elements under another shape, whether or not its rows are apart."""
+        return replace(x, shape=tuple(shape))
 
     def flat(self, x: View) -> View:
         """(size,)"""
@@ -148,4 +173,6 @@ class Lowering:
 
     def call(self, kernel: Kernel, *args: Any) -> None:
         """Call a kernel; its last argument is the number of tasks."""
+        if any(isinstance(a, View) and a.pitch for a in args):
+            raise ValueError(f"{kernel.name} is given rows that are apart")
         self.calls.append(Call(kernel, args[-1] > 1, list(args), self.node))

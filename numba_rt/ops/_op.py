@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar, dataclass_transform, get_type_hints
 
 import numpy as np
 
 from numba_rt.graph import Fact
 from numba_rt.graph.graph import Graph
+from numba_rt.ops._parts import Part
 
 REGISTRY: dict[tuple[str, str], type[Op]] = {}
 ONNX = ""
@@ -89,6 +90,22 @@ class Op:
     def algorithm(self) -> str:
         """How it is computed, for profiles, where the kernels' names do not tell."""
         return ""
+
+    def input_parts(self, inputs: Sequence[Fact | None], output: Fact) -> Sequence[Part | None]:
+        """Which part of output 0 each input is, for an operator that only puts them together."""
+        return ()
+
+    def output_parts(self, inputs: Sequence[Fact | None], outputs: Sequence[Fact]) -> Sequence[Part | None]:
+        """Which part of input 0 each output is, for an operator that only takes it apart."""
+        return ()
+
+    def reads_rows(self, position: int, shape: Sequence[int], run: int) -> bool:
+        """Whether an input of this shape may lie in rows of `run` elements that are apart (`View.pitch`)."""
+        return False
+
+    def writes_rows(self, position: int, shape: Sequence[int], run: int) -> bool:
+        """Whether an output of this shape may."""
+        return False
 
     @classmethod
     def parameters(cls) -> list[inspect.Parameter]:

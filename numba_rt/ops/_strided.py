@@ -31,8 +31,8 @@ def words_of(dtype: np.dtype) -> int:
 def copy_strided(
     low: Lowering, x: View, y: View, axes: Sequence[Axis], x0: int = 0, y0: int = 0, turned: bool = False
 ) -> None:
-    """Copy the elements of x that the axes walk over to y; `turned` says that the axis along
-    which y is contiguous is not the one along which x is, whatever the sizes.
+    """Copy the elements of x that the axes walk over to y; either may have a pitch. `turned` says
+    that the axis along which y is contiguous is not the one along which x is, whatever the sizes.
     """
     words = words_of(x.dtype)
     if words > 1:
@@ -49,7 +49,7 @@ def copy_strided(
         return
     tasks = low.tasks(size * x.dtype.itemsize / 8 if inner[1] == inner[2] == 1 else size)
     table, end = _shared_rows(_long_runs_last(merged), tasks)
-    low.call(copy_axes, low.bits(x), _geometry(low, table, end, x0, y0), low.bits(y), tasks)
+    low.call(copy_axes, _words(low, x), _geometry(low, table, end, x0, y0), _words(low, y), tasks)
 
 
 def fill(low: Lowering, value: View, y: View) -> None:
@@ -61,6 +61,10 @@ def fill(low: Lowering, value: View, y: View) -> None:
 def zero(low: Lowering, dtype: np.dtype) -> View:
     """One element of all zero bits."""
     return low.view(low.const(np.zeros(dtype.itemsize, np.uint8)), (1,), dtype)
+
+
+def _words(low: Lowering, x: View) -> View:
+    return low.bits(low.span(x))
 
 
 def merge_axes(axes: Sequence[Axis]) -> list[Axis]:
@@ -87,7 +91,7 @@ def _transpose(
     rest = [a for a in axes if a is not across and a is not inner]
     size = prod(n for n, _, _ in axes)
     geometry = _geometry(low, [*rest, across, inner], FULL, x0, y0)
-    low.call(transpose_axes, low.bits(x), geometry, low.bits(y), low.tasks(size))
+    low.call(transpose_axes, _words(low, x), geometry, _words(low, y), low.tasks(size))
 
 
 def _long_runs_last(axes: list[Axis]) -> list[Axis]:

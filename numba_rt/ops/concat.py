@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numba_rt.graph import Dim, Fact, Sym
 from numba_rt.ops._checks import check_axis, check_rank, check_same_dtype, known_ints, same_dim
 from numba_rt.ops._lowering import Lowering, View
 from numba_rt.ops._op import Op, op
+from numba_rt.ops._parts import Part, box, rows_fit
 from numba_rt.ops._strided import copy_strided
 
 
@@ -51,15 +52,34 @@ class Concat(Op):
     def evaluate(self, *inputs: np.ndarray) -> np.ndarray:
         return np.concatenate(inputs, axis=self.axis)
 
+    def input_parts(self, inputs: Sequence[Fact | None], output: Fact) -> list[Part | None]:
+        return list(_parts(self.axis, output, inputs))
+
+    def reads_rows(self, position: int, shape: Sequence[int], run: int) -> bool:
+        return rows_fit(shape, run)
+
+    writes_rows = reads_rows
+
     def lower(self, low: Lowering, *operands: View) -> None:
         *inputs, y = operands
-        axis = check_axis(self.axis, y.rank)
-        outer, inner = prod(y.shape[:axis]), prod(y.shape[axis + 1 :])
-        row, at = y.shape[axis] * inner, 0
-        for x in inputs:
-            run = x.shape[axis] * inner
-            copy_strided(low, x, y, [(outer, run, row), (run, 1, 1)], y0=at)
-            at += run
+        axis, strides = check_axis(self.axis, y.rank), y.strides
+        at = 0
+        for position, x in enumerate(inputs):
+            if position not in low.in_place:
+                axes = list(zip(x.shape, x.strides, strides, strict=True))
+                copy_strided(low, x, y, axes, y0=at * strides[axis])
+            at += x.shape[axis]
+
+
+def _parts(axis: int, joined: Fact, parts: Sequence[Fact | None]) -> Iterator[Part | None]:
+    """Where arrays that follow one another along an axis lie in what they make."""
+    shape, at = joined.sizes, 0
+    axis %= len(shape)
+    for fact in parts:
+        assert fact is not None
+        sizes = fact.sizes
+        yield box(shape, [at if i == axis else 0 for i in range(len(shape))], sizes)
+        at += sizes[axis]
 
 
 @op("Split", since=18)
@@ -113,11 +133,20 @@ class Split(Op):
         lead = (slice(None),) * axis
         return tuple(input[(*lead, slice(a, b))] for a, b in pairwise(ends))
 
+    def output_parts(self, inputs: Sequence[Fact | None], outputs: Sequence[Fact]) -> list[Part | None]:
+        assert inputs[0] is not None
+        return list(_parts(self.axis, inputs[0], outputs))
+
+    def reads_rows(self, position: int, shape: Sequence[int], run: int) -> bool:
+        return rows_fit(shape, run)
+
+    writes_rows = reads_rows
+
     def lower(self, low: Lowering, input: View, split: View | None, *outputs: Any) -> None:
-        axis = check_axis(self.axis, input.rank)
-        outer, inner = prod(input.shape[:axis]), prod(input.shape[axis + 1 :])
-        row, at = input.shape[axis] * inner, 0
-        for y in outputs:
-            run = y.shape[axis] * inner
-            copy_strided(low, input, y, [(outer, row, run), (run, 1, 1)], x0=at)
-            at += run
+        axis, strides = check_axis(self.axis, input.rank), input.strides
+        at = 0
+        for position, y in enumerate(outputs):
+            if position not in low.in_place:
+                axes = list(zip(y.shape, strides, y.strides, strict=True))
+                copy_strided(low, input, y, axes, x0=at * strides[axis])
+            at += y.shape[axis]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from numba_rt.graph import Dim, Fact, Sym, dim_max, dim_min
 from numba_rt.ops._checks import check_axes, known_ints
 from numba_rt.ops._lowering import Lowering, View
 from numba_rt.ops._op import Op, op
-from numba_rt.ops._strided import copy_strided, strides_of
+from numba_rt.ops._parts import Part, box, rows_fit
+from numba_rt.ops._strided import copy_strided
 
 FAR = (1 << 31) - 1
 """Bounds at least this far out mean "to the end", also of an axis whose size is not known."""
@@ -53,6 +55,21 @@ class Slice(Op):
                 data = np.take(data, chosen, axis)
         return data
 
+    def output_parts(self, inputs: Sequence[Fact | None], outputs: Sequence[Fact]) -> list[Part | None]:
+        shape, sizes = (f.sizes for f in (inputs[0], outputs[0]) if f is not None)
+        starts = [0] * len(shape)
+        bounds = [None if f is None else _ints(f.value) for f in (*inputs[1:], None, None)[:4]]
+        for axis, start, end, step in _parts(len(shape), *bounds):
+            if step != 1 and sizes[axis] > 1:
+                return [None]
+            starts[axis] = int(extent(shape[axis], start, end, step)[0])
+        return [box(shape, starts, sizes)]
+
+    def reads_rows(self, position: int, shape: Sequence[int], run: int) -> bool:
+        return rows_fit(shape, run)
+
+    writes_rows = reads_rows
+
     def lower(
         self,
         low: Lowering,
@@ -63,16 +80,16 @@ class Slice(Op):
         steps: View | None,
         output: View,
     ) -> None:
-        strides = strides_of(data.shape)
+        if 0 in low.in_place:
+            return
+        strides = data.strides
         walked, at = list(strides), 0
         bounds = [None if v is None else _ints(v.constant) for v in (starts, ends, axes, steps)]
         for axis, start, end, step in _parts(data.rank, *bounds):
             first, _ = extent(data.shape[axis], start, end, step)
             at += int(first) * strides[axis]
             walked[axis] *= int(step)
-        copy_strided(
-            low, data, output, list(zip(output.shape, walked, strides_of(output.shape), strict=True)), at
-        )
+        copy_strided(low, data, output, list(zip(output.shape, walked, output.strides, strict=True)), at)
 
 
 def _ints(values: np.ndarray | None) -> list[Dim] | None:

@@ -11,15 +11,16 @@ from numba_rt.graph import Dim, Fact, Sym
 from numba_rt.ops._checks import check_axes, check_rank
 from numba_rt.ops._lowering import Lowering, View
 from numba_rt.ops._op import Op, op
-from numba_rt.ops._strided import SHORT, copy_strided, strides_of
+from numba_rt.ops._parts import row_strides, rows_fit
+from numba_rt.ops._strided import SHORT, copy_strided
 
 
 def permute(
     low: Lowering, x: View, y: View, shape: Sequence[int], perm: Sequence[int], turned: bool = False
 ) -> None:
-    """y = x under `shape` with its axes in the order `perm`."""
-    from_x, made = strides_of(shape), [shape[p] for p in perm]
-    from_y = strides_of(made)
+    """y = x under `shape` with its axes in the order `perm`; either may have a pitch."""
+    made = [shape[p] for p in perm]
+    from_x, from_y = row_strides(shape, x.run, x.pitch), row_strides(made, y.run, y.pitch)
     axes = [(n, from_x[p], sy) for n, p, sy in zip(made, perm, from_y, strict=True)]
     copy_strided(low, x, y, axes, turned=turned)
 
@@ -56,6 +57,11 @@ class Transpose(Op):
 
     def evaluate(self, data: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(np.transpose(data, self.order(data.ndim)))
+
+    def reads_rows(self, position: int, shape: Sequence[int], run: int) -> bool:
+        return rows_fit(shape, run)
+
+    writes_rows = reads_rows
 
     def lower(self, low: Lowering, data: View, transposed: View) -> None:
         perm = self.order(data.rank)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from typing import Any
 
@@ -15,6 +15,7 @@ from numba_rt.kernels.move import copy_bits
 from numba_rt.ops._infer import infer, is_symbolic
 from numba_rt.ops._lowering import Call, Guard, Lowering, Scratch, View
 from numba_rt.ops._op import Op
+from numba_rt.ops._strided import copy_strided
 from numba_rt.plan.memory import Block, assign_offsets
 from numba_rt.plan.plan import Place, Plan, Shaped
 from numba_rt.plan.reuse import Reuse, assign_buffers
@@ -85,8 +86,9 @@ def _lower(
     for node in nodes:
         start = len(low.calls)
         low.node, low.taken = node, reuse.taken.get(id(node))
-        ins = [_operand(v, facts, known) for v in node.inputs]
-        outs = [_operand(v, facts, set()) for v in node.outputs]
+        low.in_place = reuse.in_place.get(id(node), frozenset())
+        ins = [_operand(v, facts, known, reuse) for v in node.inputs]
+        outs = [_operand(v, facts, set(), reuse) for v in node.outputs]
         if node.op.view:
             source, result = ins[0], outs[0]
             if id(node) in reuse.copied and source is not None and result is not None:
@@ -110,19 +112,28 @@ def _arity(op: type[Op]) -> int:
     return 0 if any(p.kind is p.VAR_POSITIONAL for p in names) else len(names)
 
 
-def _operand(value: Value | None, facts: dict[int, Fact], known: set[int]) -> View | None:
+def _operand(
+    value: Value | None, facts: dict[int, Fact], known: Collection[int], reuse: Reuse
+) -> View | None:
     if value is None:
         return None
     fact = value.fact if value.is_constant else facts[id(value)]
-    shape = tuple(int(d) for d in fact.shape or ())
     if value.is_constant or id(value) in known:
         assert fact.value is not None
-        return View(fact.value, shape, fact.dtype)
-    return View(value, shape, fact.dtype)
+        return View(fact.value, fact.sizes, fact.dtype)
+    part = reuse.part_of[id(value)]
+    offset = part.offset * fact.dtype.itemsize
+    if part.rows == 1:
+        return View(value, fact.sizes, fact.dtype, offset)
+    return View(value, fact.sizes, fact.dtype, offset, part.run, part.pitch)
 
 
 def copy(low: Lowering, x: View, y: View) -> None:
-    """Copy all bytes of x to y."""
+    """Copy all elements of x to y."""
+    if x.pitch:
+        rows = x.size // x.run
+        copy_strided(low, x, y, [(rows, x.pitch, x.run), (x.run, 1, 1)])
+        return
     low.call(copy_bits, low.bits(x), low.bits(y), low.tasks(x.nbytes / 8))
 
 
@@ -179,6 +190,8 @@ def _place(
         guards=guards,
         takeovers={id(n): _taken_name(n, reuse) for n in nodes if id(n) in reuse.taken},
         facts={id(v): facts[id(v)] for v in live if id(v) in facts},
+        parts=reuse.part_of,
+        in_place=reuse.in_place,
         buffers=reuse.buffers,
         blocks=blocks,
         keep=[scratches, segment],

@@ -11,6 +11,7 @@ import numpy as np
 
 from numba_rt.graph import Fact, Node, Value
 from numba_rt.ops._lowering import Call, Guard, View
+from numba_rt.ops._parts import Part
 from numba_rt.plan.memory import Block
 from numba_rt.plan.reuse import Buffer
 from numba_rt.printable import printable
@@ -50,6 +51,10 @@ class Plan:
     """id of a node → name of the value whose buffer its output took over."""
     facts: dict[int, Fact]
     """id of a value → its dtype and shape."""
+    parts: dict[int, Part]
+    """id of a value → which elements of the memory at its place it is."""
+    in_place: dict[int, frozenset[int]]
+    """id of a node → what it joins, or takes apart, without copying."""
     buffers: list[Buffer]
     blocks: list[Block]
     keep: list[Any]
