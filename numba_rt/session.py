@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numba_rt.dtypes import ONNX_TO_NUMPY, ort_type_name
 from numba_rt.graph import Fact, Graph, Sym, Value
 from numba_rt.model import Model
 from numba_rt.ort_value import IOBinding, OrtValue
 from numba_rt.session_options import ExecutionMode, GraphOptimizationLevel, RunOptions, SessionOptions
+
+if TYPE_CHECKING:
+    from numba_rt.profile.session import SessionProfile
 
 PROVIDERS = ("CPUExecutionProvider",)
 _ALIASES = ("AzureExecutionProvider",)
@@ -78,6 +82,7 @@ class InferenceSession:
     ) -> None:
         from converter import convert  # the converter stands above every other layer
 
+        began = time.perf_counter_ns()
         is_path = isinstance(path_or_bytes, (str, os.PathLike))
         self._model_path = os.fspath(path_or_bytes) if is_path else None
         self._model_bytes = path_or_bytes if isinstance(path_or_bytes, bytes) else None
@@ -94,6 +99,12 @@ class InferenceSession:
             optimized=self._sess_options.graph_optimization_level != GraphOptimizationLevel.ORT_DISABLE_ALL,
         )
         self._outputs_meta = [_output(v, f) for v, f in zip(graph.outputs, declared, strict=True)]
+        self._profile: SessionProfile | None = None
+        if self._sess_options.enable_profiling:
+            from numba_rt.profile.session import SessionProfile
+
+            self._profile = SessionProfile(self._sess_options.profile_file_prefix, began)
+            self.model = self._profile.recorded(self.model)
         self._sess = self.model
 
     # -- running ----------------------------------------------------------------------------
@@ -147,6 +158,16 @@ class InferenceSession:
     def run_with_iobinding(self, iobinding: IOBinding, run_options: RunOptions | None = None) -> None:
         """Run on bound inputs; results go where outputs are bound."""
         iobinding.take(self.run(list(iobinding.outputs) or None, iobinding.feeds(), run_options))
+
+    # -- profiling --------------------------------------------------------------------------
+
+    def end_profiling(self) -> str:
+        """Write the profile of the runs so far, and return the file's name; "" if there is none."""
+        return "" if self._profile is None else self._profile.end()
+
+    def get_profiling_start_time_ns(self) -> int:
+        """When profiling began, in nanoseconds since 1970; 0 without profiling."""
+        return 0 if self._profile is None else self._profile.started
 
     # -- describing -------------------------------------------------------------------------
 

@@ -36,8 +36,9 @@ class ExecutionOrder(IntEnum):
 class SessionOptions:
     """Options of a session.
 
-    `intra_op_num_threads` (0: all physical cores), `graph_optimization_level` and free dimension
-    overrides are heeded; the others describe things this runtime does in one way.
+    `intra_op_num_threads` (0: all physical cores), `graph_optimization_level`, `enable_profiling` with
+    `profile_file_prefix`, and free dimension overrides are heeded; the others describe things this
+    runtime does in one way.
     """
 
     enable_cpu_mem_arena: bool = True
@@ -75,8 +76,6 @@ class SessionOptions:
 
     def warn_of_ignored(self) -> None:
         """Say which requests have no effect."""
-        if self.enable_profiling:
-            warnings.warn("profiling is not available: no file will be written", stacklevel=3)
         if self.optimized_model_filepath:
             warnings.warn("the optimized model is not written to a file", stacklevel=3)
 

@@ -1,4 +1,4 @@
-"""The command `numba-rt`: look at a model, run it, examine this machine.
+"""The command `numba-rt`: look at a model, run it, see where its time goes, examine this machine.
 
 Exit codes: 0 fine, 1 something was found (unsupported operators, problems), 2 it could not be done.
 """
@@ -65,7 +65,20 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("-o", "--output", metavar="FILE.npz", help="write the outputs")
     run.add_argument("-n", "--repeat", type=_count, default=10, metavar="N", help="runs to time (default 10)")
 
-    for command in (inspect, run):
+    profile = commands.add_parser("profile", allow_abbrev=False, help="where the time of a model goes")
+    profile.add_argument(
+        "--by",
+        choices=("op", "shape", "node"),
+        action="append",
+        help="what to add up; may be repeated (default op, then shape)",
+    )
+    profile.add_argument(
+        "--runs", type=_positive, default=10, metavar="N", help="runs to record (default 10)"
+    )
+    profile.add_argument("--most", type=_positive, metavar="N", help="show the slowest N rows of a table")
+    profile.add_argument("--json", metavar="FILE.json", help="write a Chrome trace with onnxruntime's keys")
+
+    for command in (inspect, run, profile):
         command.add_argument("model", metavar="MODEL", help="an .onnx file")
         command.add_argument(
             "-i", "--input", metavar="[NAME=]FILE", action="append", default=[], help=INPUT_HELP

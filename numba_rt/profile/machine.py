@@ -11,8 +11,9 @@ import numpy as np
 from numba_rt import jit, threads
 from numba_rt.kernels.peak import FLOPS_PER_STEP, ROOM, multiply_adds, read_all
 
-STEPS = 20_000
-ROUNDS = 200
+STEPS = 400_000
+"""Of a call: long enough for all threads to take part."""
+ROUNDS = 100
 LONG = 0.001
 """Seconds of a round for calls that are short."""
 

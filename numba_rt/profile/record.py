@@ -61,17 +61,24 @@ class Recorder:
         self.runs: list[Run] = []
         self.steps = Steps()
         self.count = 0
+        self.is_on = True
         self.depth = 0
         self._inner = [0]
         self._events: list[Event] = []
+        self._segments: list[tuple[list[Step], list[int]]] = []
 
     def clear(self) -> None:
         """Forget the runs so far."""
         self.runs, self.count = [], 0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no more events are kept."""
+        return self.count >= MOST_EVENTS
+
     def start(self) -> None:
-        """Begin a run."""
-        self.depth, self._inner, self._events = 0, [0], []
+        """Begin a run; what is noted becomes events when it has ended."""
+        self.depth, self._inner, self._events, self._segments = 0, [0], [], []
         self.runs.append(Run(time.perf_counter_ns(), threading.get_native_id()))
 
     def finish(self, is_complete: bool) -> None:
@@ -81,8 +88,16 @@ class Recorder:
             self.runs.pop()
             return
         run = self.runs[-1]
+        for steps, times in self._segments:
+            self._events += map(Event, steps, times[::2], times[1::2])
         run.end, run.events = end, sorted(self._events, key=lambda e: (e.start, -e.end))
         self.count += len(run.events)
+
+    def add_segment(self, steps: list[Step], times: list[int]) -> None:
+        """Note the steps of a segment; `times` are when they began and ended, in turn."""
+        self._segments.append((steps, times.copy()))
+        if self.depth:
+            self._inner[-1] += sum(times[1::2]) - sum(times[::2])
 
     def add(self, step: Step, start: int, end: int, inner: int = 0) -> None:
         """Note a step."""
@@ -121,7 +136,7 @@ class RecordedProgram:
     def run(self, inputs: Sequence[Any]) -> list[Any]:
         """Outputs for these inputs; runs that overlap wait for each other."""
         with self.recorder.lock:
-            if self.recorder.count >= MOST_EVENTS:
+            if not self.recorder.is_on or self.recorder.is_full:
                 return self.program.run(inputs)
             twin = self._twins.program_for(inputs)
             self.recorder.start()
@@ -261,6 +276,5 @@ class _Lane(Lane):
     def report(self) -> None:
         """Hand over the times of a run that came to its end."""
         if len(self._times) == 2 * len(self._running):
-            for step, start, end in zip(self._running, self._times[::2], self._times[1::2], strict=True):
-                self._recorder.add(step, start, end)
+            self._recorder.add_segment(self._running, self._times)
         self._times.clear()
