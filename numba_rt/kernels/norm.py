@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from numba_rt.jit import kernel, prange, u
+from numba_rt.jit import inline, kernel, prange, u
 from numba_rt.kernels import math as km
 
-__all__ = ["COLUMNS", "add_layer_norm", "batch_norm", "expand", "group_norm", "layer_norm", "lrn"]
+__all__ = [
+    "COLUMNS",
+    "add_layer_norm",
+    "batch_norm",
+    "expand",
+    "group_norm",
+    "group_norm_pixels",
+    "layer_norm",
+    "lrn",
+    "lrn_pixels",
+]
 
 BLOCK = 4096
 """Elements whose sum is kept in the array's own precision."""
@@ -164,6 +174,91 @@ def lrn(x, outer, channels, inner, size, alpha, beta, bias, squares, y, tasks):
             at = row * inner + j0
             for j in range(width):
                 y[u(at + j)] = x[u(at + j)] * km.exp(-beta * km.log(bias + alpha * squares[u(a + j)]))
+
+
+@kernel
+def lrn_pixels(x, channels, size, alpha, beta, bias, y, tasks):
+    """Like `lrn`, of rows of channels.   x, y: (rows * channels,); alpha, beta, bias: of x's dtype."""
+    rows = x.size // channels
+    before, after = (size - 1) // 2, size // 2
+    for t in prange(tasks):
+        for row in range(t * rows // tasks, (t + 1) * rows // tasks):
+            start = row * channels
+            for i in range(start, start + channels):
+                y[u(i)] = x[u(i)] * x[u(i)]
+            for k in range(1, max(before, after) + 1):
+                # The present channel's neighbours at distance k; y holds the sums so far.
+                if k <= before:
+                    for i in range(start + k, start + channels):
+                        y[u(i)] += x[u(i - k)] * x[u(i - k)]
+                if k <= after:
+                    for i in range(start, start + channels - k):
+                        y[u(i)] += x[u(i + k)] * x[u(i + k)]
+            for i in range(start, start + channels):
+                y[u(i)] = x[u(i)] * km.exp(-beta * km.log(bias + alpha * y[u(i)]))
+
+
+@kernel
+def group_norm_pixels(x, scale, bias, pixels, groups, epsilon, sums, y, tasks):
+    """Like `group_norm`, of images whose channels come last.
+
+    x, y: (images * pixels * channels,), y may be x; scale, bias: (channels,);
+    sums: (tasks, 3, channels) float64.
+    """
+    channels = scale.size
+    images, own = x.size // (pixels * channels), channels // groups
+    for t in prange(tasks):
+        first, stop = t * images * groups // tasks, (t + 1) * images * groups // tasks
+        while first < stop:
+            image = first // groups
+            last = min(stop, (image + 1) * groups)
+            c0, c1 = (first - image * groups) * own, (last - image * groups) * own
+            start, end = image * pixels * channels, (image + 1) * pixels * channels
+            _mean_of_columns(x, start, end, channels, c0, c1, own, sums[t])
+            _deviation_of_columns(x, start, end, channels, c0, c1, own, epsilon, sums[t])
+            for c in range(c0, c1):
+                factor = sums[t, 2, c] * scale[u(c)]
+                sums[t, 2, c], sums[t, 1, c] = factor, bias[u(c)] - sums[t, 0, c] * factor
+            for at in range(start, end, channels):
+                for c in range(c0, c1):
+                    i = at + c
+                    y[u(i)] = x[u(i)] * sums[u(t), u(2), u(c)] + sums[u(t), u(1), u(c)]
+            first = last
+
+
+@inline
+def _mean_of_columns(x, start, end, channels, c0, c1, own, sums):
+    """sums[0] = means of groups of `own` columns, for each column in [c0, c1)."""
+    count = (end - start) // channels * own
+    for c in range(c0, c1):
+        sums[u(0), u(c)] = 0
+    for at in range(start, end, channels):
+        for c in range(c0, c1):
+            sums[u(0), u(c)] += x[u(at + c)]
+    for group in range(c0, c1, own):
+        total = 0.0
+        for c in range(group, group + own):
+            total += sums[0, c]
+        for c in range(group, group + own):
+            sums[0, c] = total / count
+
+
+@inline
+def _deviation_of_columns(x, start, end, channels, c0, c1, own, epsilon, sums):
+    """sums[2] = 1 / sqrt(variance + epsilon) of the groups, with means in sums[0]."""
+    count = (end - start) // channels * own
+    for c in range(c0, c1):
+        sums[u(1), u(c)] = 0
+    for at in range(start, end, channels):
+        for c in range(c0, c1):
+            d = x[u(at + c)] - sums[u(0), u(c)]
+            sums[u(1), u(c)] += d * d
+    for group in range(c0, c1, own):
+        total = 0.0
+        for c in range(group, group + own):
+            total += sums[1, c]
+        for c in range(group, group + own):
+            sums[2, c] = 1 / np.sqrt(total / count + epsilon)
 
 
 @kernel

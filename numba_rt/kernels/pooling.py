@@ -12,7 +12,7 @@ import numpy as np
 from numba_rt.jit import inline, kernel, prange, u
 from numba_rt.kernels.extreme import maximum
 
-__all__ = ["average_pixels", "max_pixels", "max_planes", "max_positions", "sum_planes", "unpool"]
+__all__ = ["max_pixels", "max_planes", "max_positions", "sum_pixels", "sum_planes", "unpool"]
 
 
 @kernel
@@ -160,18 +160,19 @@ def _inside(shift, dilation, size, tap):
 
 
 @kernel
-def max_pixels(x, g, channels, first, y, tasks):
-    """y = maxima of windows.   x, y: NHWC, flat; g as for planes of depth 1.
+def max_pixels(x, g, layout, first, y, tasks):
+    """y = maxima of windows.   x, y: NHWC, flat; g as for planes of depth 1; layout int64: images,
+    channels, distance of pixels of x and of y.
 
     Taps are taken in threes; one outside the image counts as its neighbour inside.
     """
-    height, wide, kernel_w = g[1], g[2], g[8]
-    rows = y.size // (g[5] * channels)
+    height, wide, kernel_w, channels, x_step, y_step = g[1], g[2], g[8], layout[1], layout[2], layout[3]
+    rows = layout[0] * g[4]
     for t in prange(tasks):
         for row in range(t * rows // tasks, (t + 1) * rows // tasks):
             image, top = row // g[4], row % g[4] * g[10] - g[16]
             for ow in range(g[5]):
-                to, left = (row * g[5] + ow) * channels, ow * g[11] - g[17]
+                to, left = (row * g[5] + ow) * y_step, ow * g[11] - g[17]
                 for c in range(channels):
                     y[u(to + c)] = first
                 last_w = _inside(left, g[14], wide, kernel_w - 1) * g[14] + left
@@ -183,29 +184,31 @@ def max_pixels(x, g, channels, first, y, tasks):
                         continue
                     base = (image * height + h) * wide
                     for kw in range(0, kernel_w, 3):
-                        a = (base + left + g[14] * _inside(left, g[14], wide, kw)) * channels
+                        a = (base + left + g[14] * _inside(left, g[14], wide, kw)) * x_step
                         b = (
                             base + left + g[14] * _inside(left, g[14], wide, min(kw + 1, kernel_w - 1))
-                        ) * channels
+                        ) * x_step
                         e = (
                             base + left + g[14] * _inside(left, g[14], wide, min(kw + 2, kernel_w - 1))
-                        ) * channels
+                        ) * x_step
                         for c in range(channels):
                             v = maximum(x[u(a + c)], maximum(x[u(b + c)], x[u(e + c)]))
                             y[u(to + c)] = maximum(v, y[u(to + c)])
 
 
 @kernel
-def average_pixels(x, g, channels, counts, y, tasks):
-    """y = averages of windows.   x, y: NHWC, flat; g, counts as for planes of depth 1."""
-    height, wide = g[1], g[2]
-    rows = y.size // (g[5] * channels)
+def sum_pixels(x, g, layout, power, counts, y, tasks):
+    """y = averages of windows (power 0), or their norms.   x, y: NHWC, flat; g, counts as for planes of
+    depth 1; layout as for `max_pixels`.
+    """
+    height, wide, channels, x_step, y_step = g[1], g[2], layout[1], layout[2], layout[3]
+    rows = layout[0] * g[4]
     zero = x.dtype.type(0)
     for t in prange(tasks):
         for row in range(t * rows // tasks, (t + 1) * rows // tasks):
             image, oh = row // g[4], row % g[4]
             for ow in range(g[5]):
-                to = (row * g[5] + ow) * channels
+                to = (row * g[5] + ow) * y_step
                 for c in range(channels):
                     y[u(to + c)] = zero
                 for tap in range(g[7] * g[8]):
@@ -213,9 +216,20 @@ def average_pixels(x, g, channels, counts, y, tasks):
                     w = ow * g[11] + tap % g[8] * g[14] - g[17]
                     if h < 0 or h >= height or w < 0 or w >= wide:
                         continue
-                    at = ((image * height + h) * wide + w) * channels
+                    at = ((image * height + h) * wide + w) * x_step
+                    if power == 0:
+                        for c in range(channels):
+                            y[u(to + c)] += x[u(at + c)]
+                    else:
+                        for c in range(channels):
+                            y[u(to + c)] += _power(x[u(at + c)], power)
+                if power == 0:
+                    count = counts[u(1 + oh)] * counts[u(1 + g[4] + ow)]
                     for c in range(channels):
-                        y[u(to + c)] += x[u(at + c)]
-                count = counts[u(1 + oh)] * counts[u(1 + g[4] + ow)]
-                for c in range(channels):
-                    y[u(to + c)] /= count
+                        y[u(to + c)] /= count
+                elif power == 2:
+                    for i in range(to, to + channels):
+                        y[u(i)] = np.sqrt(y[u(i)])
+                elif power > 2:
+                    for i in range(to, to + channels):
+                        y[u(i)] = y[u(i)] ** (1 / power)

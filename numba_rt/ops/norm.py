@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from numba_rt.dtypes import FLOAT32, FLOATS
+from numba_rt.dtypes import FLOAT32, FLOAT64, FLOATS
 from numba_rt.errors import ShapeError
 from numba_rt.graph import Fact, Sym
 from numba_rt.kernels import norm as kernels
@@ -168,6 +168,8 @@ class GroupNorm(Op):
 
     inplace = (0,)
     names: ClassVar[tuple[str, str, str]] = ("X", "scale", "bias")
+    axis: ClassVar[int] = 1
+    """Where the channels are."""
 
     def check(self, *facts: Fact) -> None:
         """Refuse inputs that do not fit together."""
@@ -176,7 +178,7 @@ class GroupNorm(Op):
         check_same_dtype(*zip(self.names, facts, strict=True))
         check_rank(x, self.names[0], at_least=2)
         assert x.shape is not None
-        check_channels(x, x.shape[1], **{self.names[1]: scale, self.names[2]: bias})
+        check_channels(x, x.shape[self.axis], **{self.names[1]: scale, self.names[2]: bias})
 
     def normalise(
         self, low: Lowering, groups: int, epsilon: float, x: View, scale: View, bias: View, y: View
@@ -184,10 +186,18 @@ class GroupNorm(Op):
         """Normalise each of the groups."""
         if y.size == 0:
             return
+        epsilon, tasks = x.dtype.type(epsilon), low.tasks(x.size * COST)
+        if self.axis == -1:
+            pixels, sums = prod(x.shape[1:-1]), low.scratch((tasks, 3, x.shape[-1]), FLOAT64)
+            low.call(
+                kernels.group_norm_pixels, low.flat(x), low.flat(scale), low.flat(bias), pixels, groups,
+                epsilon, sums, low.flat(y), tasks,
+            )  # fmt: skip
+            return
         rows, segment = x.shape[0] * groups, prod(x.shape[2:])
         low.call(
             kernels.group_norm, low.flat(x), low.flat(scale), low.flat(bias), x.size // rows, segment,
-            x.dtype.type(epsilon), low.flat(y), low.tasks(x.size * COST),
+            epsilon, low.flat(y), tasks,
         )  # fmt: skip
 
 
@@ -204,7 +214,7 @@ class InstanceNormalization(GroupNorm):
         return Fact(input.dtype, input.shape)
 
     def lower(self, low: Lowering, input: View, scale: View, B: View, output: View) -> None:
-        self.normalise(low, input.shape[1], self.epsilon, input, scale, B, output)
+        self.normalise(low, input.shape[self.axis], self.epsilon, input, scale, B, output)
 
 
 @op("GroupNormalization", since=21)
@@ -218,7 +228,7 @@ class GroupNormalization(GroupNorm):
     def infer(self, X: Fact, scale: Fact, bias: Fact) -> Fact:
         self.check(X, scale, bias)
         assert X.shape is not None
-        channels = X.shape[1]
+        channels = X.shape[self.axis]
         if self.num_groups < 1 or (not isinstance(channels, Sym) and channels % self.num_groups):
             raise ShapeError(
                 f"num_groups = {self.num_groups} does not divide the {channels} channels of X = {X}"
@@ -227,6 +237,20 @@ class GroupNormalization(GroupNorm):
 
     def lower(self, low: Lowering, X: View, scale: View, bias: View, Y: View) -> None:
         self.normalise(low, self.num_groups, self.epsilon, X, scale, bias, Y)
+
+
+@op("NhwcInstanceNormalization", domain=OWN)
+class NhwcInstanceNormalization(InstanceNormalization):
+    """InstanceNormalization of images whose channels come last."""
+
+    axis = -1
+
+
+@op("NhwcGroupNormalization", domain=OWN)
+class NhwcGroupNormalization(GroupNormalization):
+    """GroupNormalization of images whose channels come last."""
+
+    axis = -1
 
 
 @op("LRN", since=13)
@@ -254,3 +278,15 @@ class LRN(Op):
         low.call(
             kernels.lrn, low.flat(X), *low.rows(X, 1).shape, self.size, *factors, squares, low.flat(Y), tasks
         )  # fmt: skip
+
+
+@op("NhwcLRN", domain=OWN)
+class NhwcLRN(LRN):
+    """LRN of images whose channels come last."""
+
+    def lower(self, low: Lowering, X: View, Y: View) -> None:
+        if Y.size == 0:
+            return
+        real, tasks = X.dtype.type, low.tasks(X.size * (self.size + 10))
+        factors = (real(self.alpha / self.size), real(self.beta), real(self.bias))
+        low.call(kernels.lrn_pixels, low.flat(X), X.shape[-1], self.size, *factors, low.flat(Y), tasks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -296,6 +296,16 @@ class NhwcPool(Pool):
         assert X.shape is not None
         return Fact(X.dtype, (X.shape[0], *self.window(X.shape[1:3]).sizes, X.shape[3]))
 
+    def reads_rows(self, position: int, shape: Sequence[int], run: int) -> bool:
+        return run == shape[-1]
+
+    writes_rows = reads_rows
+
+
+def pixels(low: Lowering, x: View, y: View) -> View:
+    """The argument `layout` of the kernels of NHWC images."""
+    return low.const(np.array([x.shape[0], x.shape[3], *(v.pitch or v.shape[3] for v in (x, y))], np.int64))
+
 
 @op("NhwcMaxPool", domain=OWN)
 class NhwcMaxPool(NhwcPool):
@@ -307,12 +317,25 @@ class NhwcMaxPool(NhwcPool):
         if Y.size == 0:
             return
         window = self.window(X.shape[1:3])
-        if is_whole(window, X.shape[1:3]):
+        if is_whole(window, X.shape[1:3]) and not X.pitch and not Y.pitch:
             lower_runs(ReduceMax().reduce, low, X, (1, 2), Y)
             return
         g, first = low.const(geometry(window, X.shape[1:3])), ReduceMax.of_nothing(X.dtype)
         tasks = low.tasks(work(Y, window))
-        low.call(kernels.max_pixels, low.flat(X), g, X.shape[3], first, low.flat(Y), tasks)
+        low.call(kernels.max_pixels, low.span(X), g, pixels(low, X, Y), first, low.span(Y), tasks)
+
+
+def lower_sum_of_pixels(low: Lowering, x: View, window: Sliding, power: int, padding: bool, y: View) -> None:
+    """Like `lower_sum`, of NHWC images."""
+    if y.size == 0:
+        return
+    sizes = x.shape[1:3]
+    if is_whole(window, sizes) and power <= 2 and not x.pitch and not y.pitch:
+        lower_runs(partial(reduce_sum, power=power, finish=(1, 0, 2)[power]), low, x, (1, 2), y)
+        return
+    g, counts = low.const(geometry(window, sizes)), low.const(window_counts(window, sizes, padding, x.dtype))
+    tasks = low.tasks(work(y, window))
+    low.call(kernels.sum_pixels, low.span(x), g, pixels(low, x, y), power, counts, low.span(y), tasks)
 
 
 @op("NhwcAveragePool", domain=OWN)
@@ -322,27 +345,18 @@ class NhwcAveragePool(NhwcPool):
     count_include_pad: bool = False
 
     def lower(self, low: Lowering, X: View, Y: View) -> None:
-        if Y.size == 0:
-            return
-        window = self.window(X.shape[1:3])
-        if is_whole(window, X.shape[1:3]):
-            lower_runs(partial(reduce_sum, power=0, finish=1), low, X, (1, 2), Y)
-            return
-        g = low.const(geometry(window, X.shape[1:3]))
-        counts = low.const(window_counts(window, X.shape[1:3], self.count_include_pad, X.dtype))
-        tasks = low.tasks(work(Y, window))
-        low.call(kernels.average_pixels, low.flat(X), g, X.shape[3], counts, low.flat(Y), tasks)
+        lower_sum_of_pixels(low, X, self.window(X.shape[1:3]), 0, self.count_include_pad, Y)
 
 
-@op("NhwcGlobalAveragePool", domain=OWN)
-class NhwcGlobalAveragePool(Op):
-    """GlobalAveragePool of NHWC images."""
+@op("NhwcLpPool", domain=OWN)
+class NhwcLpPool(NhwcPool):
+    """LpPool of NHWC images."""
+
+    p: int = 2
 
     def infer(self, X: Fact) -> Fact:
-        check_dtype(X, "X", FLOATS)
-        check_rank(X, "X", exactly=4)
-        assert X.shape is not None
-        return Fact(X.dtype, (X.shape[0], 1, 1, X.shape[3]))
+        check_power(self.p)
+        return super().infer(X)
 
     def lower(self, low: Lowering, X: View, Y: View) -> None:
-        lower_runs(partial(reduce_sum, power=0, finish=1), low, X, (1, 2), Y)
+        lower_sum_of_pixels(low, X, self.window(X.shape[1:3]), self.p, False, Y)

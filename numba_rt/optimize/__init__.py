@@ -14,15 +14,18 @@ from numba_rt.optimize.chains import fuse_chains
 from numba_rt.optimize.constants import fold_constants, lift_sizes, merge_common, remove_dead
 from numba_rt.optimize.fusions.activation import ACTIVATIONS
 from numba_rt.optimize.fusions.conv import CONV_WEIGHTS, CONVS, BatchNormToScale
+from numba_rt.optimize.fusions.conv_inputs import CONV_INPUTS
+from numba_rt.optimize.fusions.conv_transpose import CONV_TRANSPOSES
 from numba_rt.optimize.fusions.matmul import MATMULS, PACKING
 from numba_rt.optimize.fusions.norm import ADD_NORM, LAYER_NORM, RMS_NORM
+from numba_rt.optimize.fusions.shuffle import SHUFFLES
 from numba_rt.optimize.fusions.softmax import SOFTMAX
 from numba_rt.optimize.half import widen_halves
 from numba_rt.optimize.infer import infer_facts
 from numba_rt.optimize.layout import LAYOUT
 from numba_rt.optimize.report import Report
 from numba_rt.optimize.rule import RuleSet
-from numba_rt.optimize.simplify import LINEAR, SIMPLIFY
+from numba_rt.optimize.simplify import LINEAR, NO_MOVES, SIMPLIFY
 
 PIPELINE: tuple[Callable[[Graph, Report], None], ...] = (
     widen_halves,  # first: everything below then sees float32
@@ -37,7 +40,9 @@ PIPELINE: tuple[Callable[[Graph, Report], None], ...] = (
     RuleSet(*CONV_WEIGHTS),  # before BatchNormalization becomes arithmetic
     RuleSet(BatchNormToScale),
     RuleSet(*LINEAR),  # after constants had their chance to go into weights
+    RuleSet(*CONV_INPUTS, *CONV_TRANSPOSES, *SHUFFLES),  # before layouts: weights are packed there
     RuleSet(*LAYOUT),  # before epilogues: a Transpose between would hide them
+    RuleSet(*NO_MOVES),  # after layouts, which look for a Transpose
     merge_common,  # two convolutions of one image share its Transpose
     RuleSet(*SOFTMAX),  # before products: they would take the scale
     RuleSet(*MATMULS),

@@ -14,12 +14,10 @@ from numba_rt.ops._op import REGISTRY
 from numba_rt.ops.elementwise import Elementwise
 from numba_rt.ops.transpose import Transpose
 from numba_rt.optimize.fusions.conv import ConvToNhwc, to_nchw, to_nhwc
+from numba_rt.optimize.fusions.pixels import PIXELS
+from numba_rt.optimize.layout_moves import AXIS, MOVES, TO_NCHW
 from numba_rt.optimize.rule import Builder, Rule
-from numba_rt.optimize.simplify import TransposeNothing, TransposeTwice
-
-TO_NCHW = (0, 3, 1, 2)
-AXIS = (0, 3, 1, 2)
-"""Where axis i of NCHW data is in NHWC data."""
+from numba_rt.optimize.simplify import TransposeTwice
 
 _ELEMENTWISE = "|".join(sorted(n for (_, n), c in REGISTRY.items() if issubclass(c, Elementwise)))
 
@@ -115,10 +113,8 @@ class SinkElementwise(Rule):
 
 
 def _is_movable(value: Value) -> bool:
-    """Constants, and values of the same rank (they get a Transpose, which often meets another)."""
-    if value.fact.shape is None or value.fact.rank > 4:
-        return False
-    return value.is_constant or value.fact.rank in (0, 4)
+    """Constants, and values that get a Transpose, which often meets another."""
+    return value.is_constant or (value.fact.shape is not None and value.fact.rank <= 4)
 
 
 def _moved(op: Builder, value: Value) -> Value:
@@ -131,7 +127,10 @@ def _moved(op: Builder, value: Value) -> Value:
             return value
         full = array.reshape((1,) * (4 - array.ndim) + array.shape)
         return op.constant(np.ascontiguousarray(full.transpose(0, 2, 3, 1)), value.name)
-    return value if value.fact.rank == 0 else to_nhwc(op, value)
+    rank = value.fact.rank
+    if rank == 0:
+        return value
+    return to_nhwc(op, value if rank == 4 else op.Unsqueeze(value, np.arange(4 - rank)))
 
 
 class SinkConcat(Rule):
@@ -143,79 +142,41 @@ class SinkConcat(Rule):
         return op.Concat(..., name="concat")
 
     def check(m):
-        return None if all(is_nchw_view(v) for v in m.concat.inputs) else ""
+        moved = sum(is_nchw_view(v) for v in m.concat.inputs)
+        if moved == 0:
+            return ""
+        if not all(is_nchw_view(v) or _is_movable(v) for v in m.concat.inputs):
+            return "the rank of an input is not known"
+        return None if 2 * moved >= len(m.concat.inputs) else "most inputs are not NHWC data"
 
     def replace(op, m):
-        inputs = [nhwc_of(v) for v in m.concat.inputs]
+        inputs = [_moved(op, v) for v in m.concat.inputs]
         return to_nchw(op, op.Concat(*inputs, axis=AXIS[m.concat.op.axis % 4]))
 
 
-class SinkPool(Rule):
-    """MaxPool(Transpose(x))  →  Transpose(NhwcMaxPool(x)); likewise the average pools"""
+class SinkMove(Rule):
+    """f(Transpose(x), ...)  →  Transpose(f'(x, ...)), where f' is what MOVES makes of f"""
 
     shared = True
+    all_outputs = True
 
     def pattern(op, x):
-        pools = "MaxPool|AveragePool|GlobalAveragePool"
-        return op.OneOf(pools, op.Transpose(x, name="transpose"), name="pool")
+        return op.OneOf("|".join(MOVES), op.Transpose(x, name="transpose"), ..., name="f")
 
     def check(m):
-        if tuple(m.transpose.op.perm) != TO_NCHW:
+        if m.transpose.op.perm != TO_NCHW:
             return "it is not NHWC data"
-        if len(m.pool.outputs) > 1 and (m.pool.outputs[1].uses):
-            return "indices are wanted"
-        return None
+        moved = MOVES[m.f.op.op_type](m.f)
+        return moved if isinstance(moved, str) else None
 
     def replace(op, m):
-        attributes = {
-            k: v for k, v in m.pool.op.attributes().items() if k not in ("n_outputs", "storage_order")
-        }
-        made = getattr(op, "Nhwc" + m.pool.op.op_type)(m.x, **attributes)
-        return to_nchw(op, made)
-
-
-class SinkSpatialMean(Rule):
-    """ReduceMean(Transpose(x), (2, 3))  →  ReduceMean(x, (1, 2))"""
-
-    shared = True
-
-    def pattern(op, x, axes):
-        return op.ReduceMean(op.Transpose(x, name="transpose"), axes, name="mean")
-
-    def check(m):
-        axes = m.axes.constant
-        if tuple(m.transpose.op.perm) != TO_NCHW or axes is None:
-            return "it is not NHWC data over constant axes"
-        return (
-            None
-            if sorted(int(a) % 4 for a in axes.reshape(-1)) == [2, 3]
-            else "it is not over height and width"
-        )
-
-    def replace(op, m):
-        keep = m.mean.op.keepdims
-        made = op.ReduceMean(m.x, np.array([1, 2], np.int64), keepdims=keep)
-        return to_nchw(op, made) if keep else made
-
-
-class SinkPad(Rule):
-    """Pad(Transpose(x), pads)  →  Transpose(Pad(x, pads'))"""
-
-    shared = True
-
-    def pattern(op, x, pads):
-        return op.Pad(op.Transpose(x, name="transpose"), pads, ..., name="pad")
-
-    def check(m):
-        if tuple(m.transpose.op.perm) != TO_NCHW or m.pads.constant is None:
-            return "it is not NHWC data with constant pads"
-        has_axes = len(m.pad.inputs) > 3 and m.pad.inputs[3] is not None
-        return "it names its axes" if has_axes or m.pads.constant.size != 8 else None
-
-    def replace(op, m):
-        pads = m.pads.constant.reshape(2, 4)[:, [0, 2, 3, 1]].reshape(-1)
-        value = m.pad.inputs[2] if len(m.pad.inputs) > 2 else None
-        return to_nchw(op, op.Pad(m.x, pads, value, mode=m.pad.op.mode))
+        moved = MOVES[m.f.op.op_type](m.f)
+        count = getattr(moved.op, "n_outputs", 1)
+        made = op.add(moved.op, m.x, *moved.inputs, outputs=count)
+        outputs = made if count > 1 else (made,)
+        if moved.perm is not None:
+            outputs = [op.Transpose(y, perm=moved.perm) for y in outputs]
+        return *outputs, *m.f.outputs[count:]
 
 
 LAYOUT = (
@@ -224,10 +185,8 @@ LAYOUT = (
     SinkSqueeze,
     ConvToNhwc,
     TransposeTwice,
-    TransposeNothing,
     SinkElementwise,
     SinkConcat,
-    SinkPool,
-    SinkSpatialMean,
-    SinkPad,
+    SinkMove,
+    *PIXELS,
 )

@@ -54,6 +54,16 @@ class NeutralElement(Rule):
         return m.x
 
 
+class SumOfTwo(Rule):
+    """Sum(x, y)  →  x + y"""
+
+    def pattern(op, x, y):
+        return op.Sum(x, y)
+
+    def replace(op, m):
+        return op.Add(m.x, m.y)
+
+
 class TransposeTwice(Rule):
     """Transpose(Transpose(x))  →  Transpose(x), or x"""
 
@@ -85,16 +95,15 @@ class TransposeNothing(Rule):
             return "the rank is not known"
         perm = m.transpose.op.perm or tuple(reversed(range(len(shape))))
         moved = [i for i in perm if isinstance(shape[i], Sym) or shape[i] != 1]
-        if moved != sorted(moved):
-            return "axes that hold more than one element move"
-        if sum(isinstance(d, Sym) for d in shape) > 1:
-            return "more than one size is symbolic"
-        return None
+        return None if moved == sorted(moved) else "axes that hold more than one element move"
 
     def replace(op, m):
         shape = m.root.outputs[0].fact.shape
-        target = np.array([-1 if isinstance(d, Sym) else d for d in shape], np.int64)
-        return op.Reshape(m.x, target, allowzero=True)
+        if sum(isinstance(d, Sym) for d in shape) < 2:
+            target = np.array([-1 if isinstance(d, Sym) else d for d in shape], np.int64)
+            return op.Reshape(m.x, target, allowzero=True)
+        before, after = (np.array([a for a, d in enumerate(s) if d == 1]) for s in (m.x.fact.shape, shape))
+        return op.Unsqueeze(op.Squeeze(m.x, before), after) if before.size else m.x
 
 
 class ReshapeTwice(Rule):
@@ -225,6 +234,9 @@ class TransposeOfMerged(Rule):
         return op.Transpose(m.x, perm=(0, 1, 3, 2))
 
 
+NO_MOVES = (TransposeNothing, TransposeTwice, ReshapeTwice, ReshapeToSame)
+"""After layouts are chosen: a Transpose that has become a Reshape is no longer seen as one."""
+
 LINEAR = (ScaleTwice, ShiftTwice, ScaleShifted)
 """Scales and shifts of one another; after they had their chance to go into weights."""
 
@@ -232,6 +244,7 @@ SIMPLIFY = (
     IdentityOut,
     CastToSame,
     NeutralElement,
+    SumOfTwo,
     TransposeTwice,
     TransposeNothing,
     TransposeOfMerged,
@@ -241,4 +254,4 @@ SIMPLIFY = (
     PowerOfHalf,
 )
 
-__all__ = ["LINEAR", "SIMPLIFY"]
+__all__ = ["LINEAR", "NO_MOVES", "SIMPLIFY"]

@@ -14,7 +14,7 @@ def add_norm(a, b, scale, bias=None, axis=-1, epsilon=1e-5, centred=True):
 
 
 def group_norm(x, scale, bias, num_groups=1, epsilon=1e-5):
-    g = x.astype(np.float64).reshape(x.shape[0], num_groups, -1)
+    g = x.astype(np.float64).reshape(x.shape[0], num_groups, np.prod(x.shape[1:], dtype=int) // num_groups)
     g = (g - g.mean(-1, keepdims=True)) / np.sqrt(g.var(-1, keepdims=True) + epsilon)
     per_channel = (-1,) + (1,) * (x.ndim - 2)
     return (g.reshape(x.shape) * scale.reshape(per_channel) + bias.reshape(per_channel)).astype(x.dtype)
@@ -26,6 +26,19 @@ def lrn(x, size, alpha=1e-4, beta=0.75, bias=1.0):
         near = x[:, max(0, c - (size - 1) // 2) : c + size // 2 + 1].astype(np.float64)
         y[:, c] = x[:, c] / (bias + alpha / size * (near**2).sum(1)) ** beta
     return y
+
+
+def on_pixels(function):
+    """An oracle for images whose channels come last."""
+
+    def oracle(x, *vectors, **attributes):
+        return np.moveaxis(function(np.moveaxis(x, -1, 1), *vectors, **attributes), 1, -1)
+
+    return oracle
+
+
+def instance_norm(x, scale, bias, epsilon=1e-5):
+    return group_norm(x, scale, bias, x.shape[1], epsilon)
 
 
 OWN = {"domain": "numba_rt", "oracle": add_norm}
@@ -95,4 +108,48 @@ CASES = [
     Case("LRN", (f64(2, 3, 5),), {"size": 5, "alpha": 1.0}, oracle=lrn),
     Case("LRN", (positive(2, 6),), {"size": 9}, oracle=lrn),
     Case("LRN", (f32(2, 3, 5),), {"size": 0}, raises="size = 0"),
+    *(
+        Case("NhwcLRN", (x,), {"alpha": 0.5, **w}, oracle=on_pixels(lrn), domain="numba_rt")
+        for x, w in (
+            (f32(2, 3, 4, 7), {"size": 3}),
+            (f32(1, 30, 30, 5), {"size": 4, "beta": 0.6, "bias": 2.0}),
+            (f64(2, 5, 3), {"size": 5}),
+            (f32(2, 3, 6), {"size": 9}),
+            (f32(2, 0, 6), {"size": 2}),
+        )
+    ),
+    Case("NhwcLRN", (f32(2, 3, 5),), {"size": 0}, raises="size = 0", domain="numba_rt"),
+    *(
+        Case(
+            "NhwcGroupNormalization",
+            (x, *(np.linspace(-1, 2, x.shape[-1]).astype(x.dtype) + i for i in (0, 1))),
+            {"num_groups": n},
+            oracle=on_pixels(group_norm),
+            domain="numba_rt",
+            atol=1e-5,
+        )
+        for x, n in (
+            (f32(2, 4, 5, 6), 3),
+            (f32(1, 40, 41, 16) + 3, 1),
+            (f32(3, 7, 7, 4), 4),
+            (f64(2, 4, 6), 2),
+            (f32(3, 6), 2),
+            (f32(0, 3, 6), 2),
+        )
+    ),
+    Case(
+        "NhwcGroupNormalization",
+        (f32(2, 4, 6), f32(6), f32(6)),
+        {"num_groups": 4},
+        domain="numba_rt",
+        raises="does not divide",
+    ),
+    Case(
+        "NhwcInstanceNormalization",
+        (f32(2, 4, 5, 3), f32(3), f32(3, seed=1)),
+        {"epsilon": 0.1},
+        oracle=on_pixels(instance_norm),
+        domain="numba_rt",
+    ),
+    Case("NhwcInstanceNormalization", (f32(2, 7, 3), f32(4), f32(3)), domain="numba_rt", raises="scale"),
 ]

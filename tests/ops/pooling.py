@@ -177,6 +177,10 @@ CASES = [
     ),
     Case("NhwcMaxPool", (f32(1, 0, 8, 3),), {"kernel_shape": (1, 1)}, raises="does not fit", **OWN),
     Case("NhwcAveragePool", (f32(3, 8, 3),), {"kernel_shape": (1, 1)}, raises="rank 3", **OWN),
-    Case("NhwcGlobalAveragePool", (f32(2, 7, 7, 70),), oracle=lambda x: x.mean((1, 2), keepdims=True), **OWN),
-    Case("NhwcGlobalAveragePool", (f32(7, 70),), raises="rank 2", **OWN),
+    *(
+        Case("NhwcLpPool", (f32(2, 13, 11, 5),), {**w, "p": p}, oracle=on_pixels(lp_pool), rtol=1e-4, **OWN)
+        for w, p in zip(WINDOWS, itertools.cycle((1, 2, 3)))
+    ),
+    Case("NhwcLpPool", (f32(2, 3, 4, 5),), {"kernel_shape": (3, 4)}, oracle=on_pixels(lp_pool), **OWN),
+    Case("NhwcLpPool", (f32(2, 3, 4, 5),), {"kernel_shape": (1, 1), "p": 0}, raises="p = 0", **OWN),
 ]

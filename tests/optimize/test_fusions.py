@@ -182,8 +182,8 @@ CASES = [
         "two convs and a pool",
         two_convs,
         (f32(2, 4, 6, 5),),
-        ("ConvResidual", "ConvClip", "SinkPool"),
-        ("NhwcConv", "NhwcConv", "NhwcGlobalAveragePool", "Reshape", "Transpose"),
+        ("ConvResidual", "ConvClip", "SinkMove"),
+        ("NhwcConv", "NhwcConv", "ReduceMean", "Reshape", "Transpose"),
     ),
     Fusion(
         "gemm on merged axes",

@@ -27,11 +27,32 @@ def _scale_and_shift(norm: Any) -> tuple[np.ndarray, np.ndarray] | None:
     return scale, beta - mean * scale
 
 
+KINDS = "Conv|ConvTranspose"
+
+
+def _scaled(m: Match, factors: np.ndarray) -> np.ndarray:
+    """The weights with a factor for each filter."""
+    w = m.w.constant
+    if m.conv.op.op_type == "Conv":
+        scaled = w * factors.reshape(-1, *[1] * (w.ndim - 1))
+    else:
+        groups = m.conv.op.group
+        rows = np.repeat(factors.reshape(groups, -1), w.shape[0] // groups, axis=0)
+        scaled = w * rows.reshape(*w.shape[:2], *[1] * (w.ndim - 2))
+    return scaled.astype(w.dtype)
+
+
+def _count(m: Match) -> int:
+    """How many filters there are."""
+    shape = m.w.fact.shape
+    return shape[0] if m.conv.op.op_type == "Conv" else shape[1] * m.conv.op.group
+
+
 class BatchNormIntoConv(Rule):
     """BatchNormalization(Conv(x, w, b))  →  Conv(x, w', b')"""
 
     def pattern(op, x, w, scale):
-        conv = op.Conv(x, w, ..., name="conv")
+        conv = op.OneOf(KINDS, x, w, ..., name="conv")
         return op.BatchNormalization(conv, scale, ..., name="norm")
 
     def check(m):
@@ -42,11 +63,9 @@ class BatchNormIntoConv(Rule):
 
     def replace(op, m):
         scale, shift = _scale_and_shift(m.norm)
-        w = m.w.constant
         bias = m.conv.inputs[2] if len(m.conv.inputs) > 2 else None
-        weights = (w * scale.reshape(-1, *[1] * (w.ndim - 1))).astype(w.dtype)
         added = shift if bias is None else bias.constant * scale + shift
-        return op.add(m.conv.op, m.x, weights, added.astype(w.dtype))
+        return op.add(m.conv.op, m.x, _scaled(m, scale), added.astype(m.w.fact.dtype))
 
 
 class BatchNormToScale(Rule):
@@ -76,13 +95,13 @@ def _per_channel(m: Match, value: Value) -> str | None:
     full = (1,) * (len(out) - len(shape)) + shape
     if len(full) != len(out) or any(d != 1 for d in (full[0], *full[2:])):
         return "the constant is not one number a channel"
-    return None if full[1] in (1, m.w.fact.shape[0]) else "the constant is not one number a channel"
+    return None if full[1] in (1, _count(m)) else "the constant is not one number a channel"
 
 
 def _numbers(m: Match, value: Value) -> np.ndarray:
     """One number a channel, in float64."""
     array = np.asarray(value.constant, np.float64).reshape(-1)
-    return np.broadcast_to(array, m.w.fact.shape[:1])
+    return np.broadcast_to(array, (_count(m),))
 
 
 def _bias(m: Match) -> np.ndarray | None:
@@ -98,7 +117,7 @@ class ConvBias(Rule):
     """Conv(x, w, b) + c  →  Conv(x, w, b + c)"""
 
     def pattern(op, x, w, c):
-        return op.Conv(x, w, ..., name="conv") + c
+        return op.OneOf(KINDS, x, w, ..., name="conv") + c
 
     def check(m):
         return _per_channel(m, m.c) or (None if _has_fixed_bias(m) else "the bias is not constant")
@@ -112,16 +131,15 @@ class ConvScale(Rule):
     """Conv(x, w, b) * c  →  Conv(x, w * c, b * c)"""
 
     def pattern(op, x, w, c):
-        return op.Conv(x, w, ..., name="conv") * c
+        return op.OneOf(KINDS, x, w, ..., name="conv") * c
 
     def check(m):
         return _per_channel(m, m.c) or (None if _has_fixed_bias(m) else "the bias is not constant")
 
     def replace(op, m):
-        w, c = m.w.constant, _numbers(m, m.c)
-        scaled = (w * c.reshape(-1, *[1] * (w.ndim - 1))).astype(w.dtype)
-        bias = _bias(m)
-        return op.add(m.conv.op, m.x, scaled, None if bias is None else (bias * c).astype(w.dtype))
+        c, bias = _numbers(m, m.c), _bias(m)
+        added = None if bias is None else (bias * c).astype(m.w.fact.dtype)
+        return op.add(m.conv.op, m.x, _scaled(m, c), added)
 
 
 class ConvToNhwc(Rule):
