@@ -1,27 +1,26 @@
-"""AttributeProto → Python values → the fields of an operator's class."""
+"""AttributeDef → Python values → the fields of an operator's class."""
 
 from __future__ import annotations
 
 import dataclasses
 import types
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Union, get_args, get_origin
 
 import numpy as np
-import onnx
 
-from converter.tensors import decode, sparse_to_array, to_array
+from converter.tensors import sparse_to_array, to_array
 from converter.types import to_fact
-from numba_rt.errors import LoadError, UnsupportedOp
+from numba_rt.errors import LoadError
+from numba_rt.format.definition import AttributeDef, AttributeType, GraphDef
 from numba_rt.graph import Fact, Graph
 from numba_rt.ops._op import Op, attribute_types
 
-_A = onnx.AttributeProto
+_T = AttributeType
 
 
 def read_attributes(
-    attributes: Any, given: Mapping[str, Any], directory: Path | None, where: str
+    attributes: Iterable[AttributeDef], given: Mapping[str, Any], where: str
 ) -> dict[str, Any]:
     """A node's attributes by name.
 
@@ -36,54 +35,48 @@ def read_attributes(
             if attribute.ref_attr_name in given:
                 out[attribute.name] = given[attribute.ref_attr_name]
         else:
-            out[attribute.name] = read_attribute(attribute, directory, where)
+            out[attribute.name] = read_attribute(attribute, where)
     return out
 
 
-def read_attribute(attribute: onnx.AttributeProto, directory: Path | None, where: str) -> Any:
-    """One attribute's value: int, float, str, array, GraphProto, Fact, or a tuple of them."""
+def read_attribute(attribute: AttributeDef, where: str) -> Any:
+    """One attribute's value: int, float, str, array, GraphDef, Fact, or a tuple of them."""
     where = f"{where}: attribute {attribute.name!r}"
-    kind = attribute.type or _kind_by_field(attribute)
-    if kind == _A.INT:
-        return int(attribute.i)
-    if kind == _A.FLOAT:
-        return float(attribute.f)
-    if kind == _A.STRING:
-        return decode(attribute.s, where)
-    if kind == _A.INTS:
-        return tuple(attribute.ints)
-    if kind == _A.FLOATS:
-        return tuple(attribute.floats)
-    if kind == _A.STRINGS:
-        return tuple(decode(s, where) for s in attribute.strings)
-    if kind == _A.TENSOR:
-        return to_array(attribute.t, directory, where)
-    if kind == _A.SPARSE_TENSOR:
-        return sparse_to_array(attribute.sparse_tensor, directory, where)
-    if kind == _A.GRAPH:
+    kind = attribute.type
+    if attribute.blob is not None and attribute.blob.source is not None:
+        data = attribute.blob.source.strings(where)
+        raise LoadError(f"{where} is not valid UTF-8: {(data or [b''])[0][:40]!r}")
+    if kind in _FIELD:
+        return getattr(attribute, _FIELD[kind])
+    if kind in (_T.INTS, _T.FLOATS):
+        return _numbers(attribute.ints if kind == _T.INTS else attribute.floats)
+    if kind == _T.STRINGS:
+        return tuple(attribute.strings)
+    if kind == _T.TENSOR and attribute.t is not None:
+        return to_array(attribute.t, where)
+    if kind == _T.SPARSE_TENSOR and attribute.sparse_tensor is not None:
+        return sparse_to_array(attribute.sparse_tensor, where)
+    if kind == _T.GRAPH and attribute.g is not None:
         return attribute.g
-    if kind == _A.TYPE_PROTO:
+    if kind == _T.TYPE_PROTO:
         return to_fact(attribute.tp, where)
     raise LoadError(f"{where} has the type {_type_name(kind)}, which is not supported")
 
 
-def _kind_by_field(attribute: onnx.AttributeProto) -> int:
-    """The type of an attribute that does not say it, as the first version of the format allowed."""
-    kinds = {"f": _A.FLOAT, "i": _A.INT, "s": _A.STRING, "t": _A.TENSOR, "g": _A.GRAPH}
-    kinds |= {"floats": _A.FLOATS, "ints": _A.INTS, "strings": _A.STRINGS}
-    return next((kinds[f.name] for f, _ in attribute.ListFields() if f.name in kinds), _A.UNDEFINED)
+_FIELD: dict[int, str] = {_T.INT: "i", _T.FLOAT: "f", _T.STRING: "s"}
 
 
-def make_op(
-    cls: type[Op], attributes: Mapping[str, Any], filled: Mapping[str, int], schema: Any, where: str
-) -> Op:
+def _numbers(values: Sequence[Any] | np.ndarray) -> tuple[Any, ...]:
+    return tuple(values.tolist() if isinstance(values, np.ndarray) else values)
+
+
+def make_op(cls: type[Op], attributes: Mapping[str, Any], filled: Mapping[str, int], where: str) -> Op:
     """The operator with its attributes checked against the class's annotations.
 
     Args:
         cls: the operator's class.
         attributes: values by name; subgraphs are Graphs by now.
         filled: n_outputs and n_captures, for classes with fields of those names.
-        schema: the standard's definition, for attributes the class leaves out; may be None.
         where: names the node in errors.
     """
     expected = attribute_types(cls)
@@ -93,9 +86,7 @@ def make_op(
             raise LoadError(f"{where}: unknown attribute {name!r}")
         if name in expected:
             fields[name] = checked(value, expected[name], f"{where}: attribute {name!r}")
-        elif not _is_default(schema, name, value):
-            if schema is not None and name in schema.attributes:
-                raise UnsupportedOp(f"{where}: attribute {name!r} = {_short(value)} is not implemented")
+        else:
             known = sorted(expected.keys() - filled.keys())
             raise LoadError(f"{where}: unknown attribute {name!r}; {cls.op_type} has {known}")
     for field in dataclasses.fields(cls):
@@ -103,19 +94,6 @@ def make_op(
         if required and field.name not in fields:
             raise LoadError(f"{where}: attribute {field.name!r} is missing")
     return cls(**fields)
-
-
-def _is_default(schema: Any, name: str, value: Any) -> bool:
-    if schema is None or name not in schema.attributes:
-        return False
-    default = schema.attributes[name].default_value
-    if default.type == _A.UNDEFINED:
-        return False
-    return bool(np.all(onnx.helper.get_attribute_value(default) == _encoded(value)))
-
-
-def _encoded(value: Any) -> Any:
-    return value.encode() if isinstance(value, str) else value
 
 
 def checked(value: Any, expected: Any, where: str) -> Any:
@@ -161,7 +139,7 @@ _NAMES = {
     np.ndarray: "tensor",
     str: "string",
     Graph: "graph",
-    onnx.GraphProto: "graph",
+    GraphDef: "graph",
     Fact: "type",
 }
 
@@ -181,14 +159,11 @@ def _found_name(value: Any) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"{value.dtype}{list(value.shape)}"
-    if isinstance(value, (onnx.GraphProto, Graph)):
+    if isinstance(value, (GraphDef, Graph)):
         return repr(value.name)
     text = repr(value)
     return text if len(text) < 80 else text[:77] + "..."
 
 
 def _type_name(kind: int) -> str:
-    try:
-        return str(_A.AttributeType.Name(kind))
-    except ValueError:
-        return str(kind)
+    return AttributeType(kind).name if kind in tuple(AttributeType) else str(kind)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import onnx
 
 from converter.contrib import MICROSOFT, Body, replaces
 from converter.contrib_float import embed
+from numba_rt.dtypes import FLOAT32, INT32, NUMPY_TO_ONNX
 from numba_rt.errors import LoadError
 
-FLOAT = onnx.TensorProto.FLOAT
+FLOAT = NUMPY_TO_ONNX[FLOAT32]
 
 
 def _floats(b: Body, x: str, scale: str, zero: str = "") -> str:
@@ -20,7 +20,7 @@ def _floats(b: Body, x: str, scale: str, zero: str = "") -> str:
 
 def _quantized(b: Body, y: str, scale: str, zero: str, like: str) -> str:
     """The quantized result; without a zero point in the dtype of an input."""
-    dtype = None if zero else onnx.helper.np_dtype_to_tensor_dtype(b.dtype(like))
+    dtype = None if zero else NUMPY_TO_ONNX[b.dtype(like)]
     return b("QuantizeLinear", y, scale, zero, output_dtype=dtype)
 
 
@@ -53,7 +53,7 @@ def _matmul_to_float(
 
 @replaces("MatMulInteger16")
 def _matmul16(b: Body, A: str, B: str) -> str:
-    to = onnx.TensorProto.INT32
+    to = NUMPY_TO_ONNX[INT32]
     return b("MatMul", b("Cast", A, to=to), b("Cast", B, to=to))
 
 

@@ -1,21 +1,18 @@
-"""GraphProto → Graph: nodes in order, each upgraded, expanded or built, with its facts inferred."""
+"""GraphDef → Graph: nodes in order, each upgraded, expanded or built, with its facts inferred."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import defs
 
 from converter import contrib_float, contrib_quantized  # noqa: F401 - they register their rules
 from converter.attributes import make_op, read_attributes
 from converter.bodies import body_facts, loosened
 from converter.contrib import standard_nodes
-from converter.functions import MOST_NODES, Key, function_key, schema_function, schema_of, with_defaults
+from converter.functions import MOST_NODES, Key, function_key
 from converter.order import node_name, sorted_nodes
 from converter.raw import RawNode, captured_names, check_names, names_used
 from converter.scope import Scope
@@ -23,6 +20,7 @@ from converter.tensors import sparse_to_array, to_array
 from converter.types import UNKNOWN, to_fact
 from converter.upgrades import upgrade
 from numba_rt.errors import LoadError, NumbaRtError
+from numba_rt.format.definition import FunctionDef, GraphDef, NodeDef, OperatorSet, ValueInfoDef
 from numba_rt.graph import Fact, Graph, Node, Sym, Value
 from numba_rt.ops import Op, get
 from numba_rt.ops._infer import infer
@@ -37,11 +35,9 @@ class Converter:
 
     def __init__(
         self,
-        directory: Path | None,
-        functions: Mapping[Key, onnx.FunctionProto],
-        read_opsets: Callable[[Iterable[onnx.OperatorSetIdProto], str], dict[str, int]],
+        functions: Mapping[Key, FunctionDef],
+        read_opsets: Callable[[Iterable[OperatorSet], str], dict[str, int]],
     ) -> None:
-        self.directory = directory
         self.functions = functions
         self.read_opsets = read_opsets
         self.unsupported: dict[str, list[str]] = {}
@@ -49,13 +45,14 @@ class Converter:
 
     # -- graphs -----------------------------------------------------------------------------
 
-    def fill(self, scope: Scope, proto: onnx.GraphProto, formals: Sequence[Fact] | None = None) -> None:
+    def fill(self, scope: Scope, proto: GraphDef, formals: Sequence[Fact] | None = None) -> None:
         """Convert a graph into `scope.graph`; `formals` are the facts of a subgraph's inputs."""
         where = f"graph {proto.name!r}" if proto.name else "the graph"
         if scope.depth > DEEPEST:
             raise LoadError(f"{where} is nested {scope.depth} deep: at most {DEEPEST} levels are supported")
-        check_names([v.name for v in (*proto.input, *proto.output, *proto.initializer)], where)
-        check_names([s.values.name for s in proto.sparse_initializer], where)
+        check_names([v.name for v in (*proto.input, *proto.output)], where)
+        check_names([t.name for t in proto.initializer], where)
+        check_names([s.values.name for s in proto.sparse_initializer if s.values is not None], where)
         self._add_constants(scope, proto)
         self._add_inputs(scope, proto, formals, where)
         given = {n for n, v in scope.values.items() if v is not None}
@@ -68,13 +65,13 @@ class Converter:
             self.add(self._raw(node, scope), scope)
         self._add_outputs(scope, proto, where)
 
-    def _add_constants(self, scope: Scope, proto: onnx.GraphProto) -> None:
+    def _add_constants(self, scope: Scope, proto: GraphDef) -> None:
         for tensor in proto.initializer:
-            array = to_array(tensor, self.directory, f"initializer {tensor.name!r}")
+            array = to_array(tensor, f"initializer {tensor.name!r}")
             self._add_constant(scope, tensor.name, array)
         for sparse in proto.sparse_initializer:
-            name = sparse.values.name
-            array = sparse_to_array(sparse, self.directory, f"sparse initializer {name!r}")
+            name = "" if sparse.values is None else sparse.values.name
+            array = sparse_to_array(sparse, f"sparse initializer {name!r}")
             self._add_constant(scope, name, array)
 
     def _add_constant(self, scope: Scope, name: str, array: Any) -> None:
@@ -84,9 +81,7 @@ class Converter:
             raise LoadError("an initializer has no name")
         scope.values[name] = scope.graph.constant(array, scope.prefix + name)
 
-    def _add_inputs(
-        self, scope: Scope, proto: onnx.GraphProto, formals: Sequence[Fact] | None, where: str
-    ) -> None:
+    def _add_inputs(self, scope: Scope, proto: GraphDef, formals: Sequence[Fact] | None, where: str) -> None:
         names = [v.name for v in proto.input]
         if twice := next((n for i, n in enumerate(names) if n in names[:i]), None):
             raise LoadError(f"{where} has two inputs {twice!r}")
@@ -101,7 +96,7 @@ class Converter:
                 fact = to_fact(declared.type, f"input {declared.name!r}")
                 scope.values[declared.name] = scope.graph.input(declared.name, fact)
 
-    def _add_outputs(self, scope: Scope, proto: onnx.GraphProto, where: str) -> None:
+    def _add_outputs(self, scope: Scope, proto: GraphDef, where: str) -> None:
         graph = scope.graph
         for declared in proto.output:
             value = scope.find(declared.name)
@@ -111,13 +106,13 @@ class Converter:
                 value = self._output(graph, value, declared)
             graph.outputs.append(value)
 
-    def _output(self, graph: Graph, value: Value, declared: onnx.ValueInfoProto) -> Value:
+    def _output(self, graph: Graph, value: Value, declared: ValueInfoDef) -> Value:
         """The value that leaves the model under the declared name, with the declared sizes' names."""
         if value.name != declared.name:
             if value.producer is None or graph.is_output(value):
                 value = self._identity(graph, value)
             value.name = declared.name
-        if value.producer is not None and declared.HasField("type"):
+        if value.producer is not None and declared.type is not None:
             told = to_fact(declared.type, f"output {declared.name!r}")
             value.fact = _merged(value.fact, told)
         return value
@@ -131,13 +126,13 @@ class Converter:
 
     # -- nodes ------------------------------------------------------------------------------
 
-    def _raw(self, node: onnx.NodeProto, scope: Scope) -> RawNode:
+    def _raw(self, node: NodeDef, scope: Scope) -> RawNode:
         name = scope.prefix + node_name(node)
         return RawNode(
             node.op_type,
             list(node.input),
             list(node.output),
-            read_attributes(node.attribute, scope.attributes, self.directory, f"{node.op_type} {name!r}"),
+            read_attributes(node.attribute, scope.attributes, f"{node.op_type} {name!r}"),
             name,
             "" if node.domain == "ai.onnx" else node.domain,
             node.overload,
@@ -185,10 +180,7 @@ class Converter:
         if cls is not None:
             self._build(cls, node, inputs, scope)
             return
-        function = schema_function(node, [None if v is None else v.fact for v in inputs])
-        if function is not None:
-            standard = scope.standard or (node.full_type, node.name)
-            self._inline(node, function, with_defaults(node), scope, standard)
+        if self._define(node, inputs, scope):
             return
         shown, name = scope.standard or (node.full_type, node.name)
         names = self.unsupported.setdefault(shown, [])
@@ -196,13 +188,24 @@ class Converter:
             names.append(name)
         self._skip(node, scope)
 
+    def _define(self, node: RawNode, inputs: list[Value | None], scope: Scope) -> bool:
+        """Put the operators by which the standard defines a node in its place; False if it does not."""
+        from converter import standard  # imports the onnx package, which few models need
+
+        function = standard.schema_function(node, [None if v is None else v.fact for v in inputs])
+        if function is not None:
+            named = scope.standard or (node.full_type, node.name)
+            opsets = {"": standard.newest_opset()}
+            self._inline(node, function, standard.with_defaults(node), scope, named, opsets)
+        return function is not None
+
     def _skip(self, node: RawNode, scope: Scope) -> None:
         """Let the outputs of a node that cannot be converted be values of which nothing is known."""
         for name in node.outputs:
             if scope.values.get(name) is None:
                 scope.values[name] = Value(name, UNKNOWN)
         for value in node.attributes.values():
-            if isinstance(value, onnx.GraphProto):
+            if isinstance(value, GraphDef):
                 formals = [UNKNOWN] * len(value.input)
                 self._body(value, scope, formals)
 
@@ -215,7 +218,7 @@ class Converter:
         while outputs and not outputs[-1]:
             outputs.pop()
         filled = {"n_outputs": len(outputs), "n_captures": len(captures)}
-        op = make_op(cls, attributes, filled, schema_of(node), node.where)
+        op = make_op(cls, attributes, filled, node.where)
         names = [scope.prefix + n if n else f"{node.name}/unused" for n in outputs]
         made = scope.graph.node(op, [*inputs, *captures], names, node.name)
         set_facts(made)
@@ -229,7 +232,7 @@ class Converter:
         self, node: RawNode, inputs: list[Value | None], scope: Scope
     ) -> tuple[dict[str, Any], list[Value | None]]:
         """The attributes with subgraphs converted, and the outer values that all of them take."""
-        protos = {k: v for k, v in node.attributes.items() if isinstance(v, onnx.GraphProto)}
+        protos = {k: v for k, v in node.attributes.items() if isinstance(v, GraphDef)}
         if not protos:
             return node.attributes, []
         formals = body_facts(node, [None if v is None else v.fact for v in inputs])
@@ -250,7 +253,7 @@ class Converter:
             body.graph.inputs = own + [body.captures[n] for n in names]
         return node.attributes | {k: body.graph for k, body in bodies.items()}, captured
 
-    def _take(self, node: RawNode, branch: onnx.GraphProto, scope: Scope) -> None:
+    def _take(self, node: RawNode, branch: GraphDef, scope: Scope) -> None:
         """Put the nodes of a branch in place of an If that is known to take it."""
         inner = Scope(
             scope.graph,
@@ -269,7 +272,7 @@ class Converter:
             raise LoadError(f"{node.where} has {len(node.outputs)} outputs: its branch makes {len(made)}")
         scope.values.update(zip(node.outputs, made, strict=False))
 
-    def _body(self, proto: onnx.GraphProto, scope: Scope, formals: Sequence[Fact]) -> Scope:
+    def _body(self, proto: GraphDef, scope: Scope, formals: Sequence[Fact]) -> Scope:
         inner = Scope(
             Graph(proto.name),
             scope.opsets,
@@ -285,10 +288,11 @@ class Converter:
     def _inline(
         self,
         node: RawNode,
-        function: onnx.FunctionProto,
+        function: FunctionDef,
         given: Mapping[str, Any],
         scope: Scope,
         standard: tuple[str, str] | None = None,
+        opsets: Mapping[str, int] | None = None,
     ) -> None:
         """Put a function's nodes in place of a node that calls it."""
         if scope.depth >= DEEPEST:
@@ -298,10 +302,9 @@ class Converter:
                 f"{node.where} has {len(node.inputs)} inputs and {len(node.outputs)} outputs: "
                 f"the function takes {len(function.input)} and makes {len(function.output)}"
             )
-        defaults = read_attributes(function.attribute_proto, {}, self.directory, node.where)
-        opsets = self.read_opsets(function.opset_import, f"function {function.name!r}")
-        if standard is not None:
-            opsets = {"": defs.onnx_opset_version()} | opsets
+        defaults = read_attributes(function.attribute_proto, {}, node.where)
+        imported = self.read_opsets(function.opset_import, f"function {function.name!r}")
+        opsets = {**(opsets or {}), **imported}
         inner = Scope(
             scope.graph,
             opsets or scope.opsets,
@@ -336,13 +339,13 @@ def set_facts(node: Node) -> None:
         value.fact = fact
 
 
-def _known_branch(node: RawNode, inputs: Sequence[Value | None]) -> onnx.GraphProto | None:
+def _known_branch(node: RawNode, inputs: Sequence[Value | None]) -> GraphDef | None:
     """The branch an If takes, if its condition is known."""
     cond = inputs[0].fact.value if inputs and inputs[0] is not None else None
     if cond is None or cond.dtype != np.bool_ or cond.size != 1:
         return None
     branch = node.attributes.get("then_branch" if cond.reshape(()) else "else_branch")
-    return branch if isinstance(branch, onnx.GraphProto) and not branch.input else None
+    return branch if isinstance(branch, GraphDef) and not branch.input else None
 
 
 @cache

@@ -1,12 +1,11 @@
-"""ModelProto → Graph: opsets, functions and metadata of the model, then its graph."""
+"""ModelDef → Graph: opsets, functions and metadata of the model, then its graph."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterable
-
-import onnx
+from typing import Any
 
 from converter.functions import check_functions, function_key
 from converter.graph import Converter
@@ -14,6 +13,7 @@ from converter.raw import check_names
 from converter.scope import Scope
 from converter.source import read
 from numba_rt.errors import LoadError, UnsupportedOp
+from numba_rt.format.definition import ModelDef, OperatorSet
 from numba_rt.graph import Graph
 
 NEWEST_OPSET = 28
@@ -23,18 +23,32 @@ ABOUT = "numba_rt."
 """Prefix of the metadata entries that are fields of the model and not its own metadata."""
 
 
-def convert(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Graph:
+def convert(source: str | os.PathLike[str] | bytes | Any) -> Graph:
     """Read a model.
 
     Args:
-        source: path of an .onnx file, its bytes, or an onnx.ModelProto. External data is read only
-            from the directory of the file.
+        source: path of an .onnx or .nrt file, its bytes, an onnx.ModelProto, or a ModelDef. External data
+            is read only from the directory of the file.
 
     Raises:
         LoadError: the model is missing, damaged, unsafe or inconsistent.
         UnsupportedOp: it uses operators that are not implemented; all of them are named.
     """
-    model, directory = read(source)
+    return to_graph(source if isinstance(source, ModelDef) else read(source))
+
+
+def to_graph(model: ModelDef) -> Graph:
+    """The graph of a model's definition."""
+    graph, unsupported = attempt(model)
+    if unsupported:
+        raise UnsupportedOp(_unsupported_message(unsupported))
+    return graph
+
+
+def attempt(model: ModelDef) -> tuple[Graph, dict[str, list[str]]]:
+    """The graph as far as it can be made, and the nodes of each operator that is not implemented."""
+    if model.graph is None:
+        raise LoadError("the model holds no graph")
     check_names(
         [model.graph.name, *(s for f in model.functions for s in (f.name, f.domain, f.overload))], "the model"
     )
@@ -43,17 +57,15 @@ def convert(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Graph:
     for function in model.functions:
         read_opsets(function.opset_import, f"function {function.domain}.{function.name}")
     check_functions(model.graph, functions)
-    converter = Converter(directory, functions, read_opsets)
+    converter = Converter(functions, read_opsets)
     graph = Graph(model.graph.name)
     scope = Scope(graph, opsets)
     converter.fill(scope, model.graph)
-    if converter.unsupported:
-        raise UnsupportedOp(_unsupported_message(converter.unsupported))
     graph.metadata = _metadata(model, opsets)
-    return graph
+    return graph, converter.unsupported
 
 
-def read_opsets(imports: Iterable[onnx.OperatorSetIdProto], where: str) -> dict[str, int]:
+def read_opsets(imports: Iterable[OperatorSet], where: str) -> dict[str, int]:
     """Domain → version; the default domain is ""."""
     opsets: dict[str, int] = {}
     for entry in imports:
@@ -73,14 +85,15 @@ def read_opsets(imports: Iterable[onnx.OperatorSetIdProto], where: str) -> dict[
     return opsets
 
 
-def _metadata(model: onnx.ModelProto, opsets: dict[str, int]) -> dict[str, str]:
+def _metadata(model: ModelDef, opsets: dict[str, int]) -> dict[str, str]:
+    assert model.graph is not None
     given = {v.name for v in model.graph.input}
     overridable = [(t.name, t.data_type, list(t.dims)) for t in model.graph.initializer if t.name in given]
     about = {
         "producer_name": model.producer_name,
         "producer_version": model.producer_version,
         "domain": model.domain,
-        "model_version": str(model.model_version) if model.HasField("model_version") else "",
+        "model_version": str(model.model_version) if model.has_model_version else "",
         "ir_version": str(model.ir_version),
         "description": model.doc_string,
         "graph_description": model.graph.doc_string,

@@ -5,13 +5,12 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 
-import onnx
-
 from converter.raw import check_names, names_used
 from numba_rt.errors import LoadError
+from numba_rt.format.definition import NodeDef
 
 
-def sorted_nodes(nodes: Sequence[onnx.NodeProto], given: set[str], where: str) -> list[onnx.NodeProto]:
+def sorted_nodes(nodes: Sequence[NodeDef], given: set[str], where: str) -> list[NodeDef]:
     """The nodes such that each comes after those it reads from, otherwise in the given order.
 
     Raises:
@@ -45,17 +44,17 @@ def sorted_nodes(nodes: Sequence[onnx.NodeProto], given: set[str], where: str) -
     return [nodes[i] for i in order]
 
 
-def label(node: onnx.NodeProto) -> str:
+def label(node: NodeDef) -> str:
     """`Softmax 'encoder/softmax'`; a nameless node goes by its first output."""
     return f"{node.op_type} {node_name(node)!r}"
 
 
-def node_name(node: onnx.NodeProto) -> str:
+def node_name(node: NodeDef) -> str:
     """The node's name, or that of its first output."""
     return node.name or next((n for n in node.output if n), "")
 
 
-def _makers(nodes: Sequence[onnx.NodeProto], given: set[str]) -> dict[str, int]:
+def _makers(nodes: Sequence[NodeDef], given: set[str]) -> dict[str, int]:
     maker: dict[str, int] = {}
     for i, node in enumerate(nodes):
         for name in node.output:

@@ -7,21 +7,14 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-import onnx
+from typing import Any
 
 from converter.source import read
 from converter.types import to_fact
-from numba_rt.dtypes import from_onnx
+from numba_rt.dtypes import STRING, from_onnx, stored_bytes
+from numba_rt.errors import LoadError
+from numba_rt.format.definition import GraphDef, NodeDef, TensorDef
 from numba_rt.graph import Fact
-
-_PACKED_BITS: dict[int, int] = {
-    onnx.TensorProto.UINT4: 4,
-    onnx.TensorProto.INT4: 4,
-    onnx.TensorProto.FLOAT4E2M1: 4,
-    onnx.TensorProto.UINT2: 2,
-    onnx.TensorProto.INT2: 2,
-}
 
 
 @dataclass(frozen=True)
@@ -40,17 +33,19 @@ class Overview:
     metadata: dict[str, str]
 
 
-def overview(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Overview:
+def overview(source: str | os.PathLike[str] | bytes | Any) -> Overview:
     """Describe a model.
 
     Raises:
         LoadError: the model is missing, damaged or inconsistent.
     """
-    model, _ = read(source)
+    model = read(source)
+    if model.graph is None:
+        raise LoadError("the model holds no graph")
     graphs = list(_graphs(model.graph))
     nodes = [n for g in graphs for n in g.node] + [n for f in model.functions for n in f.node]
     tensors = [t for g in graphs for t in g.initializer]
-    tensors += [t.values for g in graphs for t in g.sparse_initializer]
+    tensors += [t.values for g in graphs for t in g.sparse_initializer if t.values is not None]
     stored = {t.name for t in model.graph.initializer}
     fed = [v for v in model.graph.input if v.name not in stored]
     about = {
@@ -72,26 +67,25 @@ def overview(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Overvi
     )
 
 
-def _name(node: onnx.NodeProto) -> str:
+def _name(node: NodeDef) -> str:
     return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
 
 
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+def _graphs(graph: GraphDef) -> Iterator[GraphDef]:
     pending = [graph]
     while pending:
         found = pending.pop()
         yield found
         for node in found.node:
             for attribute in node.attribute:
-                pending += [attribute.g] if attribute.HasField("g") else []
+                pending += [attribute.g] if attribute.g is not None else []
                 pending += attribute.graphs
 
 
-def _nbytes(tensor: onnx.TensorProto) -> int:
-    count = math.prod(tensor.dims)
-    if tensor.data_type in _PACKED_BITS:
-        return (count * _PACKED_BITS[tensor.data_type] + 7) // 8
-    if tensor.data_type == onnx.TensorProto.STRING:
-        return sum(len(text) for text in tensor.string_data)
+def _nbytes(tensor: TensorDef) -> int:
     dtype = from_onnx(tensor.data_type)
-    return count * dtype.itemsize if dtype is not None else 0
+    if dtype is None or tensor.source is None:
+        return 0
+    if dtype == STRING:
+        return sum(map(len, tensor.source.strings(f"tensor {tensor.name!r}")))
+    return stored_bytes(dtype, math.prod(tensor.dims))

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import onnx
-
 from numba_rt.errors import LoadError
+from numba_rt.format.definition import AttributeType, GraphDef, NodeDef
 
 
 @dataclass
@@ -49,18 +48,18 @@ def check_names(names: Iterable[object], where: str) -> None:
             raise LoadError(f"{where} has a name that is not valid UTF-8: {name!r}")
 
 
-def names_used(node: onnx.NodeProto) -> Iterator[str]:
+def names_used(node: NodeDef) -> Iterator[str]:
     """Names of the values a node reads from its scope, through its subgraphs too."""
     yield from (n for n in node.input if n)
     for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
+        if attribute.type == AttributeType.GRAPH and attribute.g is not None:
             yield from captured_names(attribute.g)
 
 
-def captured_names(graph: onnx.GraphProto) -> set[str]:
+def captured_names(graph: GraphDef) -> set[str]:
     """Names a subgraph reads from the graphs around it."""
     own = {v.name for v in graph.input} | {t.name for t in graph.initializer}
-    own |= {t.values.name for t in graph.sparse_initializer}
+    own |= {t.values.name for t in graph.sparse_initializer if t.values is not None}
     own |= {n for node in graph.node for n in node.output}
     read = {n for node in graph.node for n in names_used(node)} | {v.name for v in graph.output}
     return read - own

@@ -12,17 +12,20 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import helper
 
 from converter.raw import RawNode
 from converter.scope import Scope
 from numba_rt.dtypes import FLOAT32, INT64, STRING
 from numba_rt.errors import LoadError, UnsupportedOp
+from numba_rt.format.definition import AttributeDef, AttributeType, GraphDef, NodeDef, ValueInfoDef
 
 Rule = Callable[[RawNode, Scope], list[RawNode] | None]
 RULES: dict[str, list[tuple[int, Rule]]] = {}
-_ELEMENT_TYPES = frozenset(onnx.TensorProto.DataType.keys())
+_ELEMENT_TYPES = (
+    "UNDEFINED", "FLOAT", "UINT8", "INT8", "UINT16", "INT16", "INT32", "INT64", "STRING", "BOOL", "FLOAT16",
+    "DOUBLE", "UINT32", "UINT64", "COMPLEX64", "COMPLEX128",
+)  # fmt: skip
+"""Names that Cast had for element types, by number."""
 ALWAYS = 1000
 """For rules that apply to every opset: operators that others have replaced."""
 
@@ -180,7 +183,7 @@ def _cast_to_name(node: RawNode, scope: Scope) -> None:
     if isinstance(to, str):
         if to.upper() not in _ELEMENT_TYPES:
             raise LoadError(f"{node.where}: attribute 'to' = {to!r} is not an element type")
-        node.attributes["to"] = onnx.TensorProto.DataType.Value(to.upper())
+        node.attributes["to"] = _ELEMENT_TYPES.index(to.upper())
 
 
 @before(4, "Concat")
@@ -423,13 +426,17 @@ def _batched_scan(node: RawNode, scope: Scope) -> list[RawNode] | None:
     inputs = node.inputs[1:]
     scanned = node.attributes.get("num_scan_inputs", 0)
     body = node.attributes.get("body")
-    if not isinstance(body, onnx.GraphProto):
+    if not isinstance(body, GraphDef):
         raise LoadError(f"{node.where}: attribute 'body' is missing")
     directions = node.attributes.get("directions", (0,) * scanned)
     ins = [scope.fresh(f"{n}/sample") for n in inputs]
     outs = [scope.fresh(f"{node.outputs[0]}/sample{i}") for i in range(len(body.output))]
-    attributes = {"body": body, "num_scan_inputs": scanned, "scan_input_directions": directions}
-    inner = helper.make_node("Scan", ins, outs, f"{node.name}/sample", **attributes)
-    formals, results = ([onnx.ValueInfoProto(name=n) for n in names] for names in (ins, outs))
-    sample = helper.make_graph([inner], "sample", formals, results)
+    attributes = [
+        AttributeDef("body", AttributeType.GRAPH, g=body),
+        AttributeDef("num_scan_inputs", AttributeType.INT, i=scanned),
+        AttributeDef("scan_input_directions", AttributeType.INTS, ints=directions),
+    ]
+    inner = NodeDef("Scan", ins, outs, attributes, f"{node.name}/sample")
+    formals, results = ([ValueInfoDef(n) for n in names] for names in (ins, outs))
+    sample = GraphDef("sample", [inner], formals, results)
     return [node.changed(inputs=inputs, attributes={"body": sample, "num_scan_inputs": len(inputs)})]

@@ -28,6 +28,7 @@ from numba_rt.collection import paused
 
 if TYPE_CHECKING:
     from numba_rt.errors import (
+        FormatError,
         IndexRangeError,
         InputError,
         KernelError,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ExecutionMode",
+    "FormatError",
     "GraphOptimizationLevel",
     "IndexRangeError",
     "InferenceSession",

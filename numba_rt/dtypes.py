@@ -68,3 +68,21 @@ _ORT_NAMES = {
 def ort_type_name(dtype: np.dtype[Any]) -> str:
     """onnxruntime's name of an element type: float, double, int64, string."""
     return _ORT_NAMES.get(dtype.name, dtype.name)
+
+
+PACKED_BITS: dict[str, int] = {
+    "int2": 2,
+    "uint2": 2,
+    "int4": 4,
+    "uint4": 4,
+    "float4_e2m1fn": 4,
+    "float6_e2m3fn": 6,
+    "float6_e3m2fn": 6,
+}
+"""Name of a dtype → bits of an element in files, where several share a byte."""
+
+
+def stored_bytes(dtype: np.dtype[Any], count: int) -> int:
+    """Bytes that `count` elements take in a file; strings are stored otherwise."""
+    bits = PACKED_BITS.get(dtype.name)
+    return count * dtype.itemsize if bits is None else -(-count * bits // 8)

@@ -11,6 +11,10 @@ class LoadError(NumbaRtError):
     """A model file or its contents cannot be read: missing, truncated, inconsistent or unsafe."""
 
 
+class FormatError(LoadError):
+    """A .nrt file is damaged, or is none, or needs a later version of this package."""
+
+
 class UnsupportedOp(LoadError):
     """The model uses operators (or attribute values) that are not implemented; all are listed."""
 

@@ -8,6 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from converter.from_onnx import FromOnnx
 from converter.tensors import sparse_to_array, to_array
 from numba_rt.dtypes import ONNX_TO_NUMPY
 from numba_rt.errors import LoadError
@@ -39,7 +40,7 @@ def test_every_element_type(code: int, raw: bool) -> None:
         given = expected.astype(np.float32).tolist() if code > 15 else expected.tolist()
         tensor = helper.make_tensor("t", code, [5], given)
         assert not tensor.HasField("raw_data")
-    got = to_array(tensor)
+    got = to_array(FromOnnx().tensor(tensor))
     assert got.dtype == expected.dtype
     assert got.tolist() == expected.tolist()
     assert got.flags.c_contiguous
@@ -49,17 +50,17 @@ def test_every_element_type(code: int, raw: bool) -> None:
 @pytest.mark.parametrize("shape", [(), (0,), (2, 0, 3), (1, 5), (5, 1)])
 def test_shapes(shape: tuple[int, ...]) -> None:
     expected = np.zeros(shape, np.int64)
-    assert to_array(numpy_helper.from_array(expected)).shape == shape
+    assert to_array(FromOnnx().tensor(numpy_helper.from_array(expected))).shape == shape
 
 
 def test_bool_bytes_are_zero_or_one() -> None:
     tensor = TensorProto(dims=[3], data_type=TensorProto.BOOL, raw_data=b"\x00\x02\xff")
-    assert to_array(tensor).view(np.uint8).tolist() == [0, 1, 1]
+    assert to_array(FromOnnx().tensor(tensor)).view(np.uint8).tolist() == [0, 1, 1]
 
 
 def test_float_bits_survive() -> None:
     expected = np.array([np.nan, np.inf, -np.inf, -0.0, 1e-45], np.float32)
-    assert to_array(numpy_helper.from_array(expected)).tobytes() == expected.tobytes()
+    assert to_array(FromOnnx().tensor(numpy_helper.from_array(expected))).tobytes() == expected.tobytes()
 
 
 F32 = TensorProto.FLOAT
@@ -95,7 +96,7 @@ FOUR = np.zeros(6, np.float32).tobytes()
 def test_refused(tensor: onnx.TensorProto, message: str) -> None:
     tensor.name = "weights"
     with pytest.raises(LoadError) as error:
-        to_array(tensor)
+        to_array(FromOnnx().tensor(tensor))
     assert message in str(error.value)
     assert "'weights'" in str(error.value)
 
@@ -110,7 +111,7 @@ def sparse(values: list[float], indices: object, dims: list[int]) -> onnx.Sparse
 
 @pytest.mark.parametrize("indices", [[1, 5], [[0, 1], [1, 2]]])
 def test_sparse(indices: object) -> None:
-    got = sparse_to_array(sparse([3, 4], indices, [2, 3]), None, "s")
+    got = sparse_to_array(FromOnnx().sparse(sparse([3, 4], indices, [2, 3])), "s")
     assert got.tolist() == [[0, 3, 0], [0, 0, 4]]
 
 
@@ -125,12 +126,12 @@ def test_sparse(indices: object) -> None:
 )
 def test_bad_sparse(indices: object, message: str) -> None:
     with pytest.raises(LoadError) as error:
-        sparse_to_array(sparse([3, 4], indices, [2, 3]), None, "s")
+        sparse_to_array(FromOnnx().sparse(sparse([3, 4], indices, [2, 3])), "s")
     assert message in str(error.value)
 
 
 def test_nibbles_are_low_first() -> None:
     tensor = TensorProto(dims=[3], data_type=TensorProto.INT4, raw_data=b"\xf1\x07")
-    got = to_array(tensor)
+    got = to_array(FromOnnx().tensor(tensor))
     assert got.dtype == ml_dtypes.int4
     assert got.astype(int).tolist() == [1, -1, 7]
