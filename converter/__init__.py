@@ -1,6 +1,7 @@
-"""From ONNX to a Graph: the only reader of the onnx package besides the backend adapter.
+"""From a model file to a Graph: the only reader of the onnx package besides the backend adapter.
 
-Stages: `source` finds and parses the model, `scope` and `graph` walk its nodes in topological order,
+Stages: `read` makes the definition of a model: of a .nrt file directly, of an ONNX file through `source`, which
+finds and parses it, and `from_onnx`; `scope` and `graph` walk its nodes in topological order,
 `upgrades` rewrite old forms to the current meaning, `functions` expand what is defined by other
 operators, `attributes` and `tensors` check and decode what nodes carry.
 """

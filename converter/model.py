@@ -10,8 +10,8 @@ from typing import Any
 from converter.functions import check_functions, function_key
 from converter.graph import Converter
 from converter.raw import check_names
+from converter.read import read
 from converter.scope import Scope
-from converter.source import read
 from numba_rt.errors import LoadError, UnsupportedOp
 from numba_rt.format.definition import ModelDef, OperatorSet
 from numba_rt.graph import Graph
@@ -34,7 +34,7 @@ def convert(source: str | os.PathLike[str] | bytes | Any) -> Graph:
         LoadError: the model is missing, damaged, unsafe or inconsistent.
         UnsupportedOp: it uses operators that are not implemented; all of them are named.
     """
-    return to_graph(source if isinstance(source, ModelDef) else read(source))
+    return to_graph(read(source))
 
 
 def to_graph(model: ModelDef) -> Graph:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from converter.source import read
+from converter.read import read
 from converter.types import to_fact
 from numba_rt.dtypes import STRING, from_onnx, stored_bytes
 from numba_rt.errors import LoadError

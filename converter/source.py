@@ -5,37 +5,25 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from numba_rt.errors import LoadError
-from numba_rt.format.container import is_nrt, open_container
-from numba_rt.format.definition import ModelDef
-from numba_rt.format.reader import read_model
-
-if TYPE_CHECKING:
-    import onnx
 
 LARGEST = 2**31 - 1
 """Bytes of a protobuf message; more must be external data."""
 
 
-def read(source: str | os.PathLike[str] | bytes | Any) -> ModelDef:
-    """The model's definition. The onnx package is imported for ONNX files only."""
-    if is_nrt(source):
-        return read_model(open_container(source))
+def read(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tuple[onnx.ModelProto, Path | None]:
+    """The model and the directory its external data may come from (None for models from memory)."""
+    if isinstance(source, onnx.ModelProto):
+        return _checked(source, "the ModelProto"), None
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _parse(bytes(source), f"the model ({len(source)} bytes)", None)
+        return _parse(bytes(source), f"the model ({len(source)} bytes)"), None
     if isinstance(source, (str, os.PathLike)):
         path = Path(os.path.abspath(os.fsdecode(source)))
-        return _parse(_read_file(path), f"{str(path)!r}", path.parent)
-    return _from_message(source)
-
-
-def _from_message(source: Any) -> ModelDef:
-    import onnx
-
-    if isinstance(source, onnx.ModelProto):
-        return _checked(source, "the ModelProto", None)
+        return _parse(_read_file(path), f"{str(path)!r}"), path.parent
     raise LoadError(
         f"a model cannot be loaded from {type(source).__name__}: expected a path, bytes or an onnx.ModelProto"
     )
@@ -45,7 +33,7 @@ def _read_file(path: Path) -> bytes:
     try:
         found = path.stat()
         if stat.S_ISDIR(found.st_mode):
-            raise LoadError(f"{str(path)!r} is a directory: expected an .onnx or .nrt file")
+            raise LoadError(f"{str(path)!r} is a directory: expected an .onnx file")
         if not stat.S_ISREG(found.st_mode):
             raise LoadError(f"{str(path)!r} is not a regular file")
         if found.st_size > LARGEST:
@@ -60,26 +48,21 @@ def _read_file(path: Path) -> bytes:
         raise LoadError(f"{str(path)!r} cannot be read: {error}") from error
 
 
-def _parse(data: bytes, where: str, directory: Path | None) -> ModelDef:
+def _parse(data: bytes, where: str) -> onnx.ModelProto:
     if not data:
         raise LoadError(f"{where} is empty: expected an ONNX model")
-    import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
     except (DecodeError, RecursionError, RuntimeError, ValueError) as error:
         raise LoadError(f"{where} is not an ONNX model, or is damaged{_guess(data)}: {error}") from error
-    return _checked(model, where + _guess(data), directory)
+    return _checked(model, where + _guess(data))
 
 
-def _checked(model: onnx.ModelProto, where: str, directory: Path | None) -> ModelDef:
+def _checked(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     if not model.HasField("graph"):
         raise LoadError(f"{where} holds no graph: not an ONNX model, or damaged")
-    from converter.from_onnx import FromOnnx
-
-    return FromOnnx(directory).model(model)
+    return model
 
 
 def _guess(data: bytes) -> str:
