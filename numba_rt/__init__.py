@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from numba_rt.collection import paused
 
 if TYPE_CHECKING:
+    from numba_rt.decoder import Decoder
     from numba_rt.errors import (
         FormatError,
         IndexRangeError,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "Decoder",
     "ExecutionMode",
     "FormatError",
     "GraphOptimizationLevel",
@@ -85,7 +87,15 @@ def __getattr__(name: str) -> Any:
         return version("numba_rt")
     if name not in __all__:
         raise AttributeError(f"module 'numba_rt' has no attribute {name!r}")
-    home = "model" if name in _MODEL else "errors" if name in _ERRORS else "session"
+    home = (
+        "decoder"
+        if name == "Decoder"
+        else "model"
+        if name in _MODEL
+        else "errors"
+        if name in _ERRORS
+        else "session"
+    )
     with paused():
         return getattr(import_module(f"numba_rt.{home}"), name)
 

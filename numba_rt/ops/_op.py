@@ -37,7 +37,9 @@ class Op:
     inplace: ClassVar[tuple[int, ...]] = ()
     """Inputs whose buffer output 0 may take over (same shape, element i depends on element i)."""
     view: ClassVar[bool] = False
-    """Output 0 is the bytes of input 0 under another shape."""
+    """Output 0 is the bytes of input 0 under another shape. With a method `write`, which makes kernel
+    calls, these bytes are changed first.
+    """
     commutative: ClassVar[bool] = False
     deterministic: ClassVar[bool] = True
     needs_value: ClassVar[tuple[int, ...]] = ()

@@ -91,6 +91,8 @@ def _lower(
         outs = [_operand(v, facts, set(), reuse) for v in node.outputs]
         if node.op.view:
             source, result = ins[0], outs[0]
+            if node.op.has("write"):
+                node.op.write(low, *ins)  # type: ignore[attr-defined]
             if id(node) in reuse.copied and source is not None and result is not None:
                 copy(low, source, result)
         elif not node.op.has("lower"):

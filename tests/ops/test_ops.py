@@ -133,6 +133,7 @@ def test_every_operator_has_a_case() -> None:
     tested = {(c.domain, c.op_type) for c in CASES}
     own_tests = {
         ("numba_rt", "FusedElementwise"),  # tests/ops/test_elementwise.py
+        ("numba_rt", "Append"),  # tests/test_decoder.py
     }
     families = ("numba_rt.ops.control_flow", "numba_rt.ops.sequence")  # tests of the same names
     own_tests |= {key for key, cls in REGISTRY.items() if cls.__module__ in families}

@@ -1,0 +1,108 @@
+"""Caches of a decoder: `present = Concat(past, new)` becomes rows appended to memory that is fed.
+
+A *window* is the part of a cache that a run sees, past and new rows together. Its rows come first
+(only axes of size 1 stand before them), so that a window of a larger buffer is contiguous.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from numba_rt.graph import Fact, Graph, Node, Sym, Value
+from numba_rt.optimize.rule import Builder
+
+WINDOW = Sym("window")
+"""The number of rows of every window."""
+Rows = int | tuple[Value, int]
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A cache that a graph reads as one input and returns, longer, as one output."""
+
+    past: str
+    present: str
+    axis: int
+    """Along which it grows."""
+
+
+def find_caches(graph: Graph) -> list[tuple[Cache, Node]]:
+    """The caches a graph appends to, with the node that does."""
+    found = []
+    inputs = {id(v) for v in graph.inputs}
+    for output in graph.outputs:
+        node = output.producer
+        while node is not None and node.op.op_type == "Identity":
+            source = node.inputs[0]
+            node = None if source is None else source.producer
+        if node is None or node.op.op_type != "Concat" or len(node.inputs) != 2:
+            continue
+        past, new = node.inputs
+        if past is None or new is None or id(past) not in inputs or past.fact.shape is None:
+            continue
+        axis = node.op.attributes()["axis"] % len(past.fact.shape)
+        sizes = [d for i, d in enumerate(past.fact.shape) if i != axis]
+        if past.uses.count(node) == 1 and not any(isinstance(d, Sym) for d in sizes):
+            found.append((Cache(past.name, output.name, axis), node))
+    return found
+
+
+def rows_of(graph: Graph, new: Value, axis: int) -> Rows | None:
+    """How many rows a run appends: a number, or the input and the axis whose size it is."""
+    count = None if new.fact.shape is None else new.fact.shape[axis]
+    if not isinstance(count, Sym):
+        return count
+    return next(((v, i) for v in graph.inputs for i, d in enumerate(v.fact.shape or ()) if d == count), None)
+
+
+def use_window(graph: Graph, cache: Cache, node: Node) -> Value | None:
+    """Let the graph read and write a window in place of a cache's input and output; the window, or
+    nothing where it cannot be told how many rows a run appends. Facts must have been inferred.
+    """
+    past, new = node.inputs
+    assert past is not None and new is not None and past.fact.shape is not None
+    rows = rows_of(graph, new, cache.axis)
+    if rows is None:
+        return None
+    order = order_of(past.fact.shape, cache.axis)
+    shape = tuple(WINDOW if i == cache.axis else past.fact.shape[i] for i in order)
+    window = Value(graph.fresh_name(f"{cache.past}.window"), Fact(past.fact.dtype, shape))
+    op = Builder(graph, node, node.name)
+    made = op.Append(window, op.Transpose(new, perm=order), axis=order.index(cache.axis))
+    whole = op.Transpose(made, perm=tuple(order.index(i) for i in range(len(order))))
+    graph.outputs = [v for v in graph.outputs if v.name != cache.present]
+    graph.replace(node.outputs[0], whole)
+    graph.remove([node])
+    if past.uses:
+        _stand_in(graph, past, window, order, cache.axis, rows)
+    graph.inputs[next(i for i, v in enumerate(graph.inputs) if v is past)] = window
+    return window
+
+
+def order_of(shape: tuple[object, ...], axis: int) -> tuple[int, ...]:
+    """The axes of a cache in the order of its window."""
+    ones = next((i for i, d in enumerate(shape[:axis]) if d != 1), axis)
+    return (*range(ones), axis, *range(ones, axis), *range(axis + 1, len(shape)))
+
+
+def _stand_in(
+    graph: Graph, past: Value, window: Value, order: tuple[int, ...], axis: int, rows: Rows
+) -> None:
+    """Let what else reads the past read the window's rows before the new ones, or their number."""
+    op = Builder(graph, graph.nodes[0], past.name)
+    whole = op.Transpose(window, perm=tuple(order.index(i) for i in range(len(order))))
+    count = (
+        np.int64(rows) if isinstance(rows, int) else op.Gather(op.Shape(rows[0]), np.int64(rows[1]), axis=0)
+    )
+    shape = op.Sub(op.Shape(whole), op.Mul(np.eye(len(order), dtype=np.int64)[axis], count))
+    for reader in list(dict.fromkeys(past.uses)):
+        if reader.op.op_type == "Shape":
+            part = reader.op.attributes()
+            chosen = np.arange(len(order))[slice(part["start"], part["end"])]
+            graph.replace(reader.outputs[0], op.Gather(shape, chosen, axis=0))
+    if any(n.op.op_type != "Shape" for n in past.uses):
+        along, first = np.array([axis]), np.zeros(1, np.int64)
+        end = op.Gather(shape, along, axis=0)
+        graph.replace(past, op.Slice(whole, first, end, along, np.ones(1, np.int64)))
