@@ -31,7 +31,8 @@ def lower_steps(low: Lowering, steps: tuple[Step, ...], xs: Sequence[View], y: V
     if key not in _chains:
         _chains[key] = generate(steps, [x.dtype for x in xs], inner)
     kernel, scalars = _chains[key]
-    flat = [low.view(x, (x.size,), stored(x.dtype)) for x in (*xs, y)]
+    spans = [low.span(x) for x in (*xs, y)]
+    flat = [low.view(x, x.shape, stored(x.dtype)) for x in spans]
     tasks = low.tasks(y.size * max(1, sum(s.op.cost for s in steps)))
     low.call(kernel, *flat[:-1], *scalars, low.const(geometry), flat[-1], tasks)
 
@@ -39,42 +40,44 @@ def lower_steps(low: Lowering, steps: tuple[Step, ...], xs: Sequence[View], y: V
 def broadcast_geometry(xs: Sequence[View], y: View) -> tuple[np.ndarray, tuple[bool, ...]]:
     """The numbers a kernel walks a broadcast by, and which inputs advance in its inner loop.
 
-    Axes that all inputs walk alike are merged. The numbers: how many axes lie outside rows, rows,
-    elements of a row; how far each input moves per row; then, from the innermost outer axis on,
-    its size and how far each input moves along it.
+    Axes that all inputs walk alike are merged. The numbers: elements, how many axes lie outside rows,
+    rows, elements of a row; how far the output and each input move per row; then, from the innermost
+    outer axis on, its size and how far the output and each input move along it.
     """
-    sizes, moves = merged_axes(xs, y)
-    strides: list[list[int]] = []
-    steps = [1] * len(xs)
-    for size, move in zip(reversed(sizes), reversed(moves), strict=True):
-        strides.append([step if moved else 0 for step, moved in zip(steps, move, strict=True)])
-        steps = [step * size if moved else step for step, moved in zip(steps, move, strict=True)]
-    sizes = sizes[::-1]
+    sizes, moves, strides = merged_axes(xs, y)
     if len(sizes) == 1:
-        sizes.append(1)
-        strides.append([0] * len(xs))
-    numbers = [len(sizes) - 2, sizes[1], sizes[0], *strides[1]]
-    for size, stride in zip(sizes[2:], strides[2:], strict=True):
+        sizes, strides = [1, *sizes], [[0] * (1 + len(xs)), *strides]
+    numbers = [y.size, len(sizes) - 2, sizes[-2], sizes[-1], *strides[-2]]
+    for size, stride in zip(sizes[-3::-1], strides[-3::-1], strict=True):
         numbers += [size, *stride]
     return np.array(numbers, np.int64), tuple(bool(s) for s in moves[-1])
 
 
-def merged_axes(xs: Sequence[View], y: View) -> tuple[list[int], list[tuple[bool, ...]]]:
-    """Sizes of the axes left after merging, outermost first, and which inputs move along each."""
+def merged_axes(xs: Sequence[View], y: View) -> tuple[list[int], list[tuple[bool, ...]], list[list[int]]]:
+    """Sizes of the axes left after merging, outermost first; which inputs move along each; and how
+    far the output and the inputs do.
+    """
     moving = [_moving_axes(x, y) for x in xs]
+    steps = [y.strides, *([0] * (y.rank - x.rank) + x.strides for x in xs)]
     sizes: list[int] = []
     moves: list[tuple[bool, ...]] = []
+    strides: list[list[int]] = []
     known = y.symbolic_shape
     for axis in range(y.rank):
         if y.shape[axis] == 1 and not isinstance(known[axis], Sym):
             continue
-        move = tuple(m[axis] for m in moving)
-        if moves and moves[-1] == move:
-            sizes[-1] *= y.shape[axis]
+        size, move = y.shape[axis], tuple(m[axis] for m in moving)
+        stride = [s[axis] if moved else 0 for s, moved in zip(steps, (True, *move), strict=True)]
+        if moves and moves[-1] == move and strides[-1] == [s * size for s in stride]:
+            sizes[-1] *= size
+            strides[-1] = stride
         else:
-            sizes.append(y.shape[axis])
+            sizes.append(size)
             moves.append(move)
-    return (sizes, moves) if sizes else ([1], [(True,) * len(xs)])
+            strides.append(stride)
+    if not sizes:
+        return [1], [(True,) * len(xs)], [[1] * (1 + len(xs))]
+    return sizes, moves, strides
 
 
 def _moving_axes(x: View, y: View) -> list[bool]:
@@ -162,8 +165,8 @@ def _source(loads: list[str], inner: Sequence[bool], body: list[str], n_scalars:
     params = [*(f"x{k}" for k in xs), *(f"p{k}" for k in range(n_scalars)), "g", "y", "tasks"]
     lines = [
         f"def NAME({', '.join(params)}):",
-        "    total, axes, rows, n = y.size, g[0], g[1], g[2]",
-        *(f"    s{k} = g[{3 + k}]" for k in xs),
+        "    total, axes, rows, n, sy = g[0], g[1], g[2], g[3], g[4]",
+        *(f"    s{k} = g[{5 + k}]" for k in xs),
         "    for t in prange(tasks):",
         "        at = t * total // tasks",
         "        end = (t + 1) * total // tasks",
@@ -172,24 +175,26 @@ def _source(loads: list[str], inner: Sequence[bool], body: list[str], n_scalars:
         "            i = at - plane * n",
         "            row = plane % rows",
         "            plane //= rows",
+        "            oy = row * sy",
         *(f"            o{k} = row * s{k}" for k in xs),
         "            for axis in range(axes):",
-        f"                h = {3 + len(loads)} + axis * {1 + len(loads)}",
+        f"                h = {5 + len(loads)} + axis * {2 + len(loads)}",
         "                size = g[u(h)]",
         "                place = plane % size",
         "                plane //= size",
-        *(f"                o{k} += place * g[u(h + {1 + k})]" for k in xs),
+        "                oy += place * g[u(h + 1)]",
+        *(f"                o{k} += place * g[u(h + {2 + k})]" for k in xs),
         "            while row < rows and at < end:",
         "                stop = min(n, i + end - at)",
-        "                start = at - i",
         *(f"                v{k} = {loads[k]}" for k in xs if not inner[k]),
         "                for j in range(i, stop):",
         *(f"                    v{k} = {loads[k]}" for k in xs if inner[k]),
         *(f"                    {line}" for line in body),
-        f"                    y[u(start + j)] = {result}",
+        f"                    y[u(oy + j)] = {result}",
         "                at += stop - i",
         "                i = 0",
         "                row += 1",
+        "                oy += sy",
         *(f"                o{k} += s{k}" for k in xs),
     ]
     return "\n".join(lines) + "\n"

@@ -125,9 +125,9 @@ class Lowering:
             return self.flat(x)
         return replace(x, shape=(x.size + (x.size // x.run - 1) * (x.pitch - x.run),), run=0, pitch=0)
 
-    def rows_apart(self, x: View, shape: Sequence[int]) -> View:
-        """The same elements under another shape, whether or not its rows are apart."""
-        return replace(x, shape=tuple(shape))
+    def rows_apart(self, x: View, shape: Sequence[int], dtype: Any = None) -> View:
+        """The same elements under another shape (and dtype), whether or not its rows are apart."""
+        return replace(x, shape=tuple(shape), dtype=np.dtype(dtype or x.dtype))
 
     def flat(self, x: View) -> View:
         """(size,)"""

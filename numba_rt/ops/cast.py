@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,11 @@ class Cast(Elementwise):
 
     def evaluate(self, input: np.ndarray) -> np.ndarray:
         return converted(input, target(self.to), self.saturate, self.round_mode)
+
+    def reads_rows(self, position: int, shape: Sequence[int], run: int) -> bool:
+        return False
+
+    writes_rows = reads_rows
 
     def lower(self, low: Lowering, *operands: Any) -> None:
         x, y = operands

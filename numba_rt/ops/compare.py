@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -107,6 +108,11 @@ class Property(Elementwise):
     def result_dtype(self, *dtypes: Any) -> np.dtype[Any]:
         return BOOL
 
+    def reads_rows(self, position: int, shape: Sequence[int], run: int) -> bool:
+        return False
+
+    writes_rows = reads_rows
+
     def lower(self, low: Lowering, *operands: Any) -> None:
         x, y = operands
         if x.dtype not in SMALL_FLOATS:
@@ -166,4 +172,4 @@ class Where(Elementwise):
         return quiet(np.where, condition.astype(bool), X, Y)
 
     def lower(self, low: Lowering, *operands: Any) -> None:
-        super().lower(low, *(low.view(x, x.shape, stored(x.dtype)) for x in operands))
+        super().lower(low, *(low.rows_apart(x, x.shape, stored(x.dtype)) for x in operands))

@@ -8,7 +8,7 @@ new shape never compiles anything.
 from __future__ import annotations
 
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ from numba_rt.ops._eager import run_op
 from numba_rt.ops._generate import lower_steps
 from numba_rt.ops._lowering import Lowering
 from numba_rt.ops._op import OWN, Op, op
+from numba_rt.ops._parts import rows_fit
 
 
 class Elementwise(Op):
@@ -62,6 +63,11 @@ class Elementwise(Op):
     def infer(self, *inputs: Any) -> Fact:
         self.check(*inputs)
         return Fact(self.out_dtypes(*inputs)[0], broadcast_shape(*(f for f in inputs if f is not None)))
+
+    def reads_rows(self, position: int, shape: Sequence[int], run: int) -> bool:
+        return run > 1 and rows_fit(shape, run)
+
+    writes_rows = reads_rows
 
     def lower(self, low: Lowering, *operands: Any) -> None:
         *xs, y = operands

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -25,6 +26,8 @@ from numba_rt.ops._checks import (
 )
 from numba_rt.ops._lowering import Lowering, View
 from numba_rt.ops._op import OWN, Op, op
+from numba_rt.ops._parts import rows_fit
+from numba_rt.ops._strided import copy_strided
 from numba_rt.ops.elementwise import Elementwise, Step, lower_steps
 from numba_rt.ops.expand import Expand
 from numba_rt.ops.transpose import permute
@@ -222,6 +225,18 @@ class FusedMatMul(Op):
         else:
             self._lower_batch(low, A, B, bias, residual, Y)
 
+    @property
+    def _has_heads(self) -> bool:
+        return not self.packed and (self.a_heads or self.b_heads or self.c_heads)
+
+    def reads_rows(self, position: int, shape: Sequence[int], run: int) -> bool:
+        if self._has_heads:
+            return position < 2 and run % shape[-1] == 0 and rows_fit(shape, run)
+        return position == 0 and self.packed > 0 and run == shape[-1]
+
+    def writes_rows(self, position: int, shape: Sequence[int], run: int) -> bool:
+        return run == shape[-1] or (self._has_heads and run % shape[-1] == 0 and rows_fit(shape, run))
+
     def _lower_weights(
         self, low: Lowering, A: View, B: View, bias: View | None, residual: View | None, Y: View
     ) -> None:
@@ -232,7 +247,7 @@ class FusedMatMul(Op):
             packed = low.scratch((packed_size(k, n),))
             self._pack(low, B, (1, 1, k, n, B.shape[-1], 0, 0), packed)
             B = packed
-        g = product(m, n, k, **self._flags(bias, residual))
+        g = product(m, n, k, lda=A.pitch or k, ldc=Y.pitch or n, **self._flags(bias, residual))
         self._call(low, A, B, bias, residual, Y, g, float(m) * n * k)
 
     def _lower_batch(
@@ -240,36 +255,38 @@ class FusedMatMul(Op):
     ) -> None:
         """A matrix B for each matrix of A; up to two batch axes in one call."""
         a_shape, y_shape = _turned(A.shape, self.a_heads), _turned(Y.shape, self.c_heads)
-        b_shape = _turned(B.shape, self.b_heads)
         (m, k), n = a_shape[-2:], y_shape[-1]
-        if self.a_heads or self.b_heads or self.c_heads:
-            axes = _two_axes(a_shape[:-2], b_shape[:-2], y_shape[:-2])
+        if self._has_heads:
+            axes = _two_axes(a_shape[:-2], _turned(B.shape, self.b_heads)[:-2], y_shape[:-2])
+            a_steps, b_steps, c_steps = (
+                _turned(v.strides, heads)
+                for v, heads in ((A, self.a_heads), (B, self.b_heads), (Y, self.c_heads))
+            )
         else:
             axes, A, B = batch_axes(low, A, B, y_shape[:-2])
+            size, ld = B.shape[-2] * B.shape[-1], B.shape[-1]
+            a_steps = (m * k * axes.a[0], m * k * axes.a[1], k)
+            b_steps = (size * axes.b[0], size * axes.b[1], ld)
+            ldc = Y.pitch or n
+            c_steps = (axes.sizes[1] * m * ldc, m * ldc, ldc)
         count, in_a, in_b = axes.sizes, axes.a, axes.b
-        matrix_b = B.shape[1] * B.shape[3] if self.b_heads else b_shape[-1] * b_shape[-2]
-        ld = B.shape[2] * B.shape[3] if self.b_heads else b_shape[-1]
-        b_steps = (matrix_b * b_shape[1], B.shape[3]) if self.b_heads else tuple(matrix_b * s for s in in_b)
         # Only distinct matrices of B are packed.
         own = (count[0] if in_b[0] else 1, count[1] if in_b[1] else 1)
         size = packed_size(k, n)
         packed = low.scratch((own[0] * own[1] * size,))
-        self._pack(low, B, (*own, k, n, ld, *b_steps), packed)
-        lda = A.shape[2] * k if self.a_heads else k
-        a_steps = (m * lda, k) if self.a_heads else (m * k * in_a[0], m * k * in_a[1])
-        ldc = Y.shape[2] * n if self.c_heads else n
+        self._pack(low, B, (*own, k, n, b_steps[2], b_steps[0], b_steps[1]), packed)
         g = product(
-            m, n, k, batch=count, lda=lda, ldc=ldc,
+            m, n, k, batch=count, lda=a_steps[2], ldc=c_steps[2],
             a_strides=(a_steps[0] if in_a[0] else 0, a_steps[1] if in_a[1] else 0),
             b_strides=(own[1] * size if in_b[0] else 0, size if in_b[1] else 0),
-            c_strides=(m * ldc, n) if self.c_heads else (count[1] * m * n, m * n),
+            c_strides=(c_steps[0], c_steps[1]),
             **self._flags(bias, residual),
         )  # fmt: skip
         self._call(low, A, packed, bias, residual, Y, g, float(m) * n * k * count[0] * count[1])
 
     def _pack(self, low: Lowering, B: View, g: tuple[int, ...], packed: View) -> None:
         kernel = pack_columns if self.transB else pack_rows
-        low.call(kernel, low.flat(B), low.const(np.array(g, np.int64)), packed, low.tasks(packed.size * 2))
+        low.call(kernel, low.span(B), low.const(np.array(g, np.int64)), packed, low.tasks(packed.size * 2))
 
     def _flags(self, bias: View | None, residual: View | None) -> dict[str, Any]:
         return {
@@ -284,10 +301,13 @@ class FusedMatMul(Op):
     ) -> None:  # fmt: skip
         f = epilogue(self.alpha, self.lo, self.hi, self.act_alpha, self.act_beta)
         none = low.const(NO_VECTOR)
+        if residual is not None and Y.pitch:
+            copy_strided(low, residual, Y, list(zip(Y.shape, residual.strides, Y.strides, strict=True)))
+            residual = Y
         low.call(
-            gemm, low.flat(A), low.flat(B), none if bias is None else low.flat(bias),
-            none if residual is None else low.flat(residual), low.const(NO_ROWS), low.const(tile_addresses()),
-            low.const(g), low.const(f), low.flat(Y), low.tasks(work / 8),
+            gemm, low.span(A), low.flat(B), none if bias is None else low.flat(bias),
+            none if residual is None else low.span(residual), low.const(NO_ROWS), low.const(tile_addresses()),
+            low.const(g), low.const(f), low.span(Y), low.tasks(work / 8),
         )  # fmt: skip
 
 

@@ -78,8 +78,17 @@ class Plan:
         return _BYTES_PER_CALL * len(self.calls) + sum(n for i, n in constants.items() if i not in shared)
 
     def __str__(self) -> str:
-        """One line per call: operator, kernel, shapes, where the result lies, what it took over."""
-        rows = [self._row(call) for call in self.calls]
+        """One line per call: operator, kernel, shapes, where the result lies, what it took over; and one
+        for each operator that has nothing to copy.
+        """
+        rows: list[list[str]] = []
+        done = 0
+        for node, (start, end) in zip(self.nodes, self.spans, strict=True):
+            rows += [self._row(call) for call in self.calls[start:end]]
+            if start == end and id(node) in self.in_place:
+                rows.append([printable(node.describe()), "in place", self._shapes(node), ""])
+            done = end
+        rows += [self._row(call) for call in self.calls[done:]]
         widths = [max((len(r[i]) for r in rows), default=0) for i in range(4)]
         lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
         lines.append(f"{len(self.calls)} calls, arena {self.arena_bytes:,} bytes")
@@ -89,7 +98,7 @@ class Plan:
         views = [a for a in call.args if isinstance(a, View)]
         tasks = call.args[-1] if call.parallel else 1
         kernel = call.kernel.name + (f" ×{tasks}" if tasks > 1 else "")
-        where = self._where(views[-1]) if views else ""
+        where = self._where(call, views[-1]) if views else ""
         if call.node is None:
             return ["copy", kernel, "", where]
         taken = self.takeovers.get(id(call.node))
@@ -104,8 +113,16 @@ class Plan:
     def _fact(self, value: Value) -> Fact:
         return self.facts.get(id(value), value.fact)
 
-    def _where(self, view: View) -> str:
+    def _where(self, call: Call, view: View) -> str:
         place = self.places.get(id(view.source))
         if place is None:
             return "constant"
-        return f"@{place.index + view.offset}" if place.kind == "arena" else f"{place.kind} {place.index}"
+        apart = ""
+        for value in call.node.outputs if call.node is not None else ():
+            part = self.parts.get(id(value))
+            if value is view.source and part is not None and part.rows > 1:
+                size = view.dtype.itemsize
+                apart = f" (rows of {part.run * size} bytes, {part.pitch * size} apart)"
+        if place.kind == "arena":
+            return f"@{place.index + view.offset}{apart}"
+        return f"{place.kind} {place.index}" + (f" + {view.offset}" if view.offset else "") + apart
