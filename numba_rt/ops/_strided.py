@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from numba_rt.kernels.move import copy_axes, fill_bits, transpose_axes
+from numba_rt.kernels.weave import unweave, weave
 from numba_rt.ops._lowering import Lowering, View
 
 Axis = tuple[int, int, int]
@@ -15,6 +17,8 @@ Axis = tuple[int, int, int]
 
 SHORT = 8
 """Runs shorter than this cost more than their elements do."""
+FEW = 4
+"""Rows or columns of a matrix that are transposed together, whatever their length."""
 FULL = 1 << 62
 
 
@@ -47,9 +51,28 @@ def copy_strided(
     if turned or (across and inner[2] == 1 and min(across[0], inner[0]) >= SHORT):
         _transpose(low, x, y, merged, across, x0, y0)
         return
+    woven = None if x.pitch or y.pitch or x0 or y0 else _woven(merged)
+    if woven is not None:
+        kernel, g = woven
+        tasks = low.tasks(size * x.dtype.itemsize / 4)
+        low.call(kernel, low.bits(x), low.const(np.array(g, np.int64)), low.bits(y), tasks)
+        return
     tasks = low.tasks(size * x.dtype.itemsize / 8 if inner[1] == inner[2] == 1 else size)
     table, end = _shared_rows(_long_runs_last(merged), tasks)
     low.call(copy_axes, _words(low, x), _geometry(low, table, end, x0, y0), _words(low, y), tasks)
+
+
+def _woven(axes: list[Axis]) -> tuple[Any, tuple[int, int, int]] | None:
+    """The kernel and its argument `g` for a batch of dense matrices of few rows or columns."""
+    if not 2 <= len(axes) <= 3:
+        return None
+    (m, mx, my), (n, nx, ny) = axes[-2:]
+    batch, bx, by = axes[0] if len(axes) == 3 else (1, m * n, m * n)
+    if (mx, nx, my, ny) != (1, m, n, 1) or bx != m * n or by != m * n:
+        return None
+    if n <= FEW:
+        return weave, (batch, m, n)
+    return (unweave, (batch, n, m)) if m <= FEW else None
 
 
 def fill(low: Lowering, value: View, y: View) -> None:

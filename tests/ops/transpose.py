@@ -29,6 +29,13 @@ CASES = [
     Case("Transpose", (f32(2, 20, 17, 19),), {"perm": (0, 3, 1, 2)}),
     Case("Transpose", (f32(2, 20, 17, 3),), {"perm": (0, 3, 1, 2)}),
     Case("Transpose", (f32(2, 3, 17, 19),), {"perm": (0, 2, 3, 1)}),
+    *(
+        Case("Transpose", (f32(*shape),), {"perm": perm})
+        for n in (2, 3, 4, 5)
+        for shape, perm in (((3, n, 7, 11), (0, 2, 3, 1)), ((3, 7, 11, n), (0, 3, 1, 2)))
+    ),
+    Case("Transpose", (integers(3, 257, dtype=np.uint8),)),
+    Case("Transpose", (integers(2, 65, 4, dtype=np.int16),), {"perm": (0, 2, 1)}),
     Case("Transpose", (integers(2, 3, 2, 3, 2, 3, 2, dtype=np.int8),), {"perm": (6, 4, 2, 0, 1, 3, 5)}),
     Case("Transpose", (f64(33, 70),)),
     Case("Transpose", (bools(70, 33),)),
