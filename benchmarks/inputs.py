@@ -1,0 +1,68 @@
+"""Inputs for the models that are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import helper
+
+ONES = ("mask",)
+"""Integer inputs with such a word in their name are all ones."""
+
+
+class ModelInputs:
+    """The inputs of a model file, with sizes for their symbolic dimensions."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.model = onnx.load(path, load_external_data=False)
+        stored = {t.name for t in self.model.graph.initializer}
+        self.values = [v for v in self.model.graph.input if v.name not in stored]
+
+    def set_batch(self, batch: int, folder: Path) -> Path:
+        """Make the first axis of every input `batch` long; the path of a model that allows it."""
+        firsts = [v.type.tensor_type.shape.dim[0] for v in self.values if v.type.tensor_type.shape.dim]
+        if all(not d.HasField("dim_value") or d.dim_value == batch for d in firsts):
+            for d in firsts:
+                d.dim_value = batch
+            return self.path
+        self.model = onnx.load(self.path)
+        self.values = [v for v in self.model.graph.input if v.name in {x.name for x in self.values}]
+        for value in (*self.values, *self.model.graph.output):
+            if value.type.tensor_type.shape.dim:
+                value.type.tensor_type.shape.dim[0].dim_value = batch
+        del self.model.graph.value_info[:]
+        changed = folder / self.path.name
+        onnx.save(self.model, changed)
+        return changed
+
+    def feeds(
+        self, sizes: Mapping[str, int], fills: Mapping[str, float], seed: int = 0
+    ) -> tuple[dict[str, np.ndarray], dict[str, int]]:
+        """Random arrays, and the sizes that were used; a size nobody names is 1."""
+        rng, used, feeds = np.random.default_rng(seed), {}, {}
+        for value in self.values:
+            shape = []
+            for d in value.type.tensor_type.shape.dim:
+                if not d.HasField("dim_value"):
+                    used[d.dim_param or "?"] = sizes.get(d.dim_param, 1)
+                shape.append(d.dim_value if d.HasField("dim_value") else used[d.dim_param or "?"])
+            dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+            feeds[value.name] = _array(value.name, tuple(shape), dtype, fills, rng)
+        return feeds, used
+
+
+def _array(
+    name: str, shape: tuple[int, ...], dtype: np.dtype, fills: Mapping[str, float], rng: np.random.Generator
+) -> np.ndarray:
+    """Normal floats; small integers that are valid indices, masks and types."""
+    if name in fills:
+        return np.full(shape, fills[name], dtype)
+    if dtype == np.bool_ or any(word in name for word in ONES):
+        return np.ones(shape, dtype)
+    if np.issubdtype(dtype, np.integer):
+        return rng.integers(0, 2, shape).astype(dtype)
+    return rng.standard_normal(shape, np.float32).astype(dtype)
