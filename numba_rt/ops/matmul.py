@@ -259,7 +259,7 @@ class FusedMatMul(Op):
         if self._has_heads:
             axes = _two_axes(a_shape[:-2], _turned(B.shape, self.b_heads)[:-2], y_shape[:-2])
             a_steps, b_steps, c_steps = (
-                _turned(v.strides, heads)
+                _turned(tuple(v.strides), heads)
                 for v, heads in ((A, self.a_heads), (B, self.b_heads), (Y, self.c_heads))
             )
         else:
