@@ -38,7 +38,7 @@ def compare(
         try:
             found[name] = asdict(engine.open(path, feeds, folder / f"{name}.npz"))
         except EngineError as error:
-            found[name] = {"error": str(error)}
+            found[name] = {"error": str(error).replace(str(path), path.name)}
     times = _rounds({n: e for n, e in engines.items() if "error" not in found[n]}, found, settings)
     for name, seconds in times.items():
         if "error" not in found[name]:
