@@ -2,7 +2,7 @@
 
 A convolution is the product of windows and weights. The windows are not copied: a table says where
 the channels of each tap of each output pixel start (`numba_rt.simd.tile`). `Window` is the geometry,
-`convolution` its plan for the kernel `gemm`, `depthwise` the kernel for one filter per channel.
+`convolution` its plan for the kernel `gemm`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,11 @@ from typing import Any
 import numpy as np
 
 from numba_rt.jit import kernel, prange, u
-from numba_rt.kernels.activation import activate, activation_address
 from numba_rt.kernels.gemm import NO_ROWS, product
-from numba_rt.kernels.packing import NR, packed_size
-from numba_rt.simd.isa import ISA
-from numba_rt.simd.tile import MAX_CHANNELS, tile
+from numba_rt.kernels.packing import packed_size
 
-__all__ = ["Convolution", "Window", "convolution", "depthwise", "depthwise_sizes", "pad_images"]
+__all__ = ["Convolution", "Window", "convolution", "pad_images"]
 
-MR = ISA.mr
 FOLD_BELOW = 16
 """Images with fewer channels are padded, so that a row of a window is one run of floats."""
 
@@ -166,63 +162,3 @@ def pad_images(x, g, y, tasks):
                 source += step
             for i in range(first + count, width):
                 y[u(to + i)] = 0
-
-
-def depthwise_sizes(
-    window: Window, bias: bool = False, residual: bool = False, act: int = 0, out_pitch: int = 0
-) -> np.ndarray:
-    """The sizes `g` of `depthwise`; its table is `window.table()`, flat."""
-    pixels, taps = window.out[0] * window.out[1], window.kernel[0] * window.kernel[1]
-    return np.array(
-        [window.batch, pixels, window.channels, taps, window.size[0] * window.size[1], bias, residual, act,
-         activation_address() if act else 0, window.step, out_pitch or window.channels],
-        np.int64,
-    )  # fmt: skip
-
-
-@kernel
-def depthwise(x, w, bias, residual, table, tiles, g, f, y, tasks):
-    """Convolution with one filter per channel.
-
-    x, w, bias, residual, y: flat float32; w is (taps, c); table: `Window.table()`; tiles:
-    `depthwise_addresses()`; g: `depthwise_sizes(...)`; f: `epilogue(...)`. The residual must not be y.
-    Addresses of a band's rows lie on the stack: windows of some thousand taps are the limit.
-    """
-    pixels, c, taps, size, act = g[1], g[2], g[3], g[4], g[7]
-    has_bias, has_residual, x_step, y_step = g[5] != 0, g[6] != 0, g[9], g[10]
-    bands = (pixels + MR - 1) // MR
-    chunks = (c + MAX_CHANNELS - 1) // MAX_CHANNELS if c >= NR else 0
-    total = g[0] * bands
-    least, higher = pixels // max(bands, 1), pixels % max(bands, 1)
-    for t in prange(tasks):
-        for item in range(t * total // tasks, (t + 1) * total // tasks):
-            image = item // bands
-            band = item - image * bands
-            m0 = band * least + min(band, higher)
-            height = least + 1 if band < higher else least
-            x0, y0 = image * size * x_step, (image * pixels + m0) * y_step
-            for chunk in range(chunks):
-                at = chunk * c // chunks
-                tile(
-                    x, x0 + at, 0, table, m0, 1, pixels, taps, -1, w, at, c, 0,
-                    y, y0 + at, y_step, (chunk + 1) * c // chunks - at,
-                    bias, at if has_bias else -1, residual, y0 + at if has_residual else -1, 0,
-                    f[0], f[1], f[2], height, tiles,
-                )  # fmt: skip
-            if c < NR:
-                for i in range(height * c):
-                    row, channel = i // c, i % c
-                    value = np.float32(0)
-                    for tap in range(taps):
-                        offset = table[u(tap * pixels + m0 + row)]
-                        if offset >= 0:
-                            value += x[u(x0 + offset + channel)] * w[u(tap * c + channel)]
-                    value = value * f[0]
-                    if has_bias:
-                        value += bias[u(channel)]
-                    if has_residual:
-                        value += residual[u(y0 + row * y_step + channel)]
-                    value = f[1] if value < f[1] else value
-                    y[u(y0 + row * y_step + channel)] = f[2] if value > f[2] else value
-            if act != 0:
-                activate(g[8], y, y0, height, c, y_step, act, f[3], f[4])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -12,17 +14,22 @@ from numba_rt.dtypes import FLOAT32, FLOATS
 from numba_rt.errors import ShapeError
 from numba_rt.graph import Fact
 from numba_rt.kernels.activation import ACTIVATIONS
-from numba_rt.kernels.conv import Convolution, Window, convolution, depthwise, depthwise_sizes, pad_images
+from numba_rt.kernels.conv import Window, convolution, pad_images
 from numba_rt.kernels.conv_any import conv_any
+from numba_rt.kernels.depthwise import depthwise, depthwise_sizes, depthwise_tiles
 from numba_rt.kernels.gemm import NO_ROWS, NO_VECTOR, epilogue, gemm
 from numba_rt.kernels.packing import pack_rows, packed_size
 from numba_rt.kernels.winograd import winograd, winograd_plan
 from numba_rt.ops._checks import check_dtype, check_rank, check_same_dtype, same_dim
 from numba_rt.ops._lowering import Lowering, View
 from numba_rt.ops._op import OWN, Op, op
+from numba_rt.ops._strided import copy_strided
 from numba_rt.ops._window import Sliding, slide, slide_filters
 from numba_rt.ops.transpose import permute
-from numba_rt.simd.tile import depthwise_addresses, tile_addresses
+from numba_rt.simd.tile import tile_addresses
+
+Flags = tuple[bool, bool, int, int]
+"""Whether there is a bias, a residual, which activation, and how far apart pixels of the result are."""
 
 
 @op("Conv", since=22)
@@ -164,6 +171,13 @@ class NhwcConv(Op):
         groups = f" g{self.group}" if self.group > 1 and not self.depthwise else ""
         return f"{'depthwise' if self.depthwise else 'direct'} {kernel}{strides}{groups}"
 
+    def reads_rows(self, position: int, shape: Sequence[int], run: int) -> bool:
+        """Pixels of the images, of the residual and of the result may be apart."""
+        return position in (0, 3) and run == shape[-1]
+
+    def writes_rows(self, position: int, shape: Sequence[int], run: int) -> bool:
+        return run == shape[-1]
+
     def lower(self, low: Lowering, X: View, W: View, B: View | None, Z: View | None, Y: View) -> None:
         if Y.size == 0:
             return
@@ -171,67 +185,60 @@ class NhwcConv(Op):
         pads = sliding.pads
         window = Window(
             X.shape[0], (X.shape[1], X.shape[2]), X.shape[3], _pair(sliding.kernel), _pair(sliding.strides),
-            _pair(sliding.dilations), (pads[0], pads[1], pads[2], pads[3]),
+            _pair(sliding.dilations), (pads[0], pads[1], pads[2], pads[3]), X.pitch,
         )  # fmt: skip
         none = low.const(NO_VECTOR)
         f = low.const(epilogue(1.0, self.lo, self.hi, self.act_alpha, self.act_beta))
         act = ACTIVATIONS[self.activation] if self.activation else 0
-        bias = none if B is None else low.flat(B)
-        residual = none if Z is None else low.flat(Z)
-        taps = math.prod(sliding.kernel)
+        operands = [
+            low.span(X), low.flat(W), none if B is None else low.flat(B), self._residual(low, Z, Y, none)
+        ]  # fmt: skip
+        flags = B is not None, Z is not None, act, Y.pitch
+        work = float(Y.size) * math.prod(sliding.kernel) * (X.shape[3] // self.group)
         if self.depthwise:
-            g = depthwise_sizes(window, B is not None, Z is not None, act)
-            table, tiles = low.const(_table(window)), low.const(depthwise_addresses())
-            tasks = low.tasks(float(Y.size) * taps / 4)
-            low.call(
-                depthwise,
-                low.flat(X),
-                low.flat(W),
-                bias,
-                residual,
-                table,
-                tiles,
-                low.const(g),
-                f,
-                low.flat(Y),
-                tasks,
-            )
-            return
-        work = float(Y.size) * taps * (X.shape[3] // self.group)
-        x, tiles = low.flat(X), low.const(tile_addresses())
-        if self.winograd:
+            self._lower_depthwise(low, window, operands, flags, f, work, low.span(Y))
+        elif self.winograd:
             tasks = low.tasks(work / 32)
-            plan = _winograd(window, self.channels, self.winograd, tasks, B is not None, Z is not None, act)
+            plan = _winograd(window, self.channels, self.winograd, tasks, *flags)
             low.call(
-                winograd, x, low.flat(W), bias, residual, low.const(NO_ROWS), tiles, low.const(plan.g), f,
-                low.scratch((plan.scratch,)), low.flat(Y), tasks,
+                winograd, *operands, low.const(NO_ROWS), low.const(tile_addresses()), low.const(plan.g), f,
+                low.scratch((plan.scratch,)), low.span(Y), tasks,
             )  # fmt: skip
-            return
-        made = _convolution(window, self.channels, self.group, B is not None, Z is not None, act)
+        else:
+            self._lower_direct(low, window, operands, flags, f, work, low.span(Y))
+
+    def _residual(self, low: Lowering, Z: View | None, Y: View, none: View) -> View:
+        """The residual, with pixels as far apart as those of the result."""
+        if Z is None:
+            return none
+        if Z.pitch == Y.pitch:
+            return low.span(Z)
+        moved = low.rows_apart(low.scratch((low.span(Y).size,)), Y.shape) if self.depthwise else Y
+        moved = replace(moved, run=Y.run, pitch=Y.pitch)
+        copy_strided(low, Z, moved, list(zip(Y.shape, Z.strides, Y.strides, strict=True)))
+        return low.span(moved)
+
+    def _lower_depthwise(
+        self, low: Lowering, window: Window, operands: list[View], flags: Flags, f: View, work: float, y: View
+    ) -> None:
+        tiles, g = low.const(depthwise_tiles(window)), low.const(depthwise_sizes(window, *flags))
+        low.call(depthwise, *operands, tiles, g, f, y, low.tasks(work / 4))
+
+    def _lower_direct(
+        self, low: Lowering, window: Window, operands: list[View], flags: Flags, f: View, work: float, y: View
+    ) -> None:
+        made = _convolution(window, self.channels, self.group, *flags)
         if made.pad is not None:
             padded = low.scratch((made.scratch,))
-            low.call(pad_images, x, low.const(made.pad), padded, low.tasks(made.scratch / 4))
-            x = padded
-        low.call(
-            gemm, x, low.flat(W), bias, residual, low.const(made.table), tiles, low.const(made.g), f,
-            low.flat(Y), low.tasks(work / 8),
-        )  # fmt: skip
+            low.call(pad_images, operands[0], low.const(made.pad), padded, low.tasks(made.scratch / 4))
+            operands = [padded, *operands[1:]]
+        table, tiles, g = low.const(made.table), low.const(tile_addresses()), low.const(made.g)
+        low.call(gemm, *operands, table, tiles, g, f, y, low.tasks(work / 8))
 
 
 def _pair(numbers: tuple[int, ...]) -> tuple[int, int]:
     return numbers[0], numbers[1]
 
 
-@lru_cache(maxsize=64)
-def _table(window: Window) -> np.ndarray:
-    return window.table().reshape(-1)
-
-
-@lru_cache(maxsize=64)
-def _convolution(
-    window: Window, out_channels: int, groups: int, bias: bool, residual: bool, act: int
-) -> Convolution:
-    return convolution(window, out_channels, groups, bias, residual, act)
-
-
+_convolution = lru_cache(maxsize=64)(convolution)
 _winograd = lru_cache(maxsize=64)(winograd_plan)

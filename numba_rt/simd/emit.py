@@ -13,11 +13,11 @@ from numba_rt.simd.isa import Isa
 
 __all__ = [
     "F32",
+    "FLOATS",
     "I64",
     "MAX_CHANNELS",
     "MAX_K",
     "TILE_TYPE",
-    "DepthwiseEmitter",
     "TileEmitter",
     "Vectors",
     "loop",
@@ -280,42 +280,6 @@ class TileEmitter(Vectors):
             return []
 
         loop(b, I64(0), height, 1, [], row)
-        b.ret_void()
-
-
-class DepthwiseEmitter(TileEmitter):
-    """Emits tiles that multiply a row of channels with as many weights, tap by tap."""
-
-    def tile(self, height: int) -> ir.Function:
-        """The tile of `height` rows."""
-        return self.function(f"numba_rt_depthwise_{height}", TILE_TYPE, self._emit_depthwise, height)
-
-    def _emit_depthwise(self, function: ir.Function, b: ir.IRBuilder, height: int) -> None:
-        *rows, _, weights, tap_size, _, c, ldc, cols, bias, d, alpha, lo, hi = function.args
-        nv, lanes, taps = self.isa.nv, self.isa.lanes, rows[-1]
-        pointers = self._row_pointers(b, height, *rows)
-        last = b.sub(cols, I64(self.isa.nr))
-
-        def channels(b: ir.IRBuilder, at: ir.Value, _: Values) -> Values:
-            at = b.select(b.icmp_signed("<", at, last), at, last)
-            steps = [b.add(at, I64(v * lanes)) for v in range(nv)]
-
-            def tap(b: ir.IRBuilder, t: ir.Value, acc: Values) -> Values:
-                first, own = b.gep(weights, [b.mul(t, tap_size)]), b.gep(pointers, [b.mul(t, I64(height))])
-                columns = [self.load(b, b.gep(first, [step])) for step in steps]
-                sources = [b.load(b.gep(own, [I64(r)])) for r in range(height)]
-                return [
-                    self.multiply_add(
-                        b, self.load(b, b.gep(sources[n // nv], [steps[n % nv]])), columns[n % nv], x
-                    )
-                    for n, x in enumerate(acc)
-                ]
-
-            acc = loop(b, I64(0), taps, 1, [ir.Constant(self.vector, None)] * (height * nv), tap)
-            self._emit_whole(b, acc, height, at, c, ldc, bias, d, alpha, lo, hi)
-            return []
-
-        loop(b, I64(0), cols, self.isa.nr, [], channels)
         b.ret_void()
 
 

@@ -10,10 +10,6 @@ for a row of zeros. A matrix is one tap with a table of a single 0 and both step
 convolution has a tap per kernel position and a table of pixel offsets. B is packed:
 `nr` floats per (tap, k); tap t of panel p starts at `b_at + p * panel_size + t * tap_size`.
 
-With the addresses `depthwise_addresses` and k = -1, products are channel by channel instead: a tap
-is `cols` floats of A, from `nr` to `MAX_CHANNELS`, times as many weights. Some channels may be computed
-twice, so D must not be C.
-
 Each height is a function of its own. They are compiled once, into the kernel `_write_addresses`;
 kernels call them by address, which keeps them out of the compilation of every kernel that
 multiplies.
@@ -29,10 +25,10 @@ from llvmlite import ir
 from numba.core import types
 
 from numba_rt.jit import DISABLED, intrinsic, kernel
-from numba_rt.simd.emit import F32, I64, MAX_CHANNELS, MAX_K, TILE_TYPE, DepthwiseEmitter, TileEmitter
+from numba_rt.simd.emit import F32, I64, MAX_K, TILE_TYPE, TileEmitter
 from numba_rt.simd.isa import ISA
 
-__all__ = ["MAX_CHANNELS", "MAX_K", "depthwise_addresses", "tile", "tile_addresses"]
+__all__ = ["MAX_K", "tile", "tile_addresses"]
 
 
 @functools.cache
@@ -44,40 +40,19 @@ def tile_addresses() -> np.ndarray:
     return addresses
 
 
-@functools.cache
-def depthwise_addresses() -> np.ndarray:
-    """Addresses of the depthwise tiles by height; valid in this process."""
-    addresses = np.zeros(ISA.mr + 1, np.int64)
-    if not DISABLED:
-        _write_depthwise_addresses.serial(addresses)
-    return addresses
-
-
 @kernel
 def _write_addresses(addresses):
     _store_addresses(addresses)
 
 
-@kernel
-def _write_depthwise_addresses(addresses):
-    _store_depthwise_addresses(addresses)
-
-
 @intrinsic
 def _store_addresses(context, addresses):
-    return types.void(addresses), functools.partial(_emit_addresses, TileEmitter)
+    return types.void(addresses), _emit_addresses
 
 
-@intrinsic
-def _store_depthwise_addresses(context, addresses):
-    return types.void(addresses), functools.partial(_emit_addresses, DepthwiseEmitter)
-
-
-def _emit_addresses(
-    kind: type[TileEmitter], context: Any, builder: ir.IRBuilder, signature: Any, args: list[ir.Value]
-) -> ir.Value:
+def _emit_addresses(context: Any, builder: ir.IRBuilder, signature: Any, args: list[ir.Value]) -> ir.Value:
     addresses = context.make_array(signature.args[0])(context, builder, args[0]).data
-    emitter = kind(builder.module, ISA)
+    emitter = TileEmitter(builder.module, ISA)
     for height in range(1, ISA.mr + 1):
         address = builder.ptrtoint(emitter.tile(height), I64)
         builder.store(address, builder.gep(addresses, [I64(height)]))
@@ -88,16 +63,14 @@ def _tile(a, a_at, lda, table, table_at, row_step, tap_step, taps, k, b, b_at, t
           c, c_at, ldc, cols, bias, bias_at, d, d_at, accumulate, alpha, lo, hi, height, tiles):  # fmt: skip
     """The tile in NumPy, for runs without a compiler."""
     a, b, c, nr = a.reshape(-1), b.reshape(-1), c.reshape(-1), ISA.nr
-    panels = 1 if k < 0 else -(-cols // nr)
-    total = np.zeros((height, panels, cols if k < 0 else nr), np.float32)
+    panels = -(-cols // nr)
+    total = np.zeros((height, panels, nr), np.float32)
     for t, r in np.ndindex(taps, height):
         entry = table[table_at + t * tap_step + r * row_step]
         row = a[a_at + r * lda + entry :]
         for p in range(panels if entry >= 0 else 0):
             weights = b[b_at + p * panel_size + t * tap_size :]
-            total[r, p] += (
-                row[:cols] * weights[:cols] if k < 0 else row[:k] @ weights[: k * nr].reshape(k, nr)
-            )
+            total[r, p] += row[:k] @ weights[: k * nr].reshape(k, nr)
     result = total.reshape(height, -1)[:, :cols] * alpha
     rows = np.arange(height)[:, None] * ldc + np.arange(cols)
     if bias_at >= 0:

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from numba_rt.kernels.activation import ACTIVATIONS
-from numba_rt.kernels.conv import Window, convolution, depthwise, depthwise_sizes, pad_images
+from numba_rt.kernels.conv import Window, convolution, pad_images
+from numba_rt.kernels.depthwise import depthwise, depthwise_sizes, depthwise_tiles
 from numba_rt.kernels.gemm import NO_VECTOR, epilogue, gemm
 from numba_rt.kernels.packing import NR, pack_conv
-from numba_rt.simd.tile import depthwise_addresses, tile_addresses
+from numba_rt.simd.depthwise import MAX_CHANNELS
+from numba_rt.simd.tile import tile_addresses
 
 rng = np.random.default_rng(11)
 NO_PADS = (0, 0, 0, 0)
@@ -96,20 +98,49 @@ def run_depthwise(x, w, window, tasks, bias, residual=None, act=0, out_pitch=0, 
     sizes = depthwise_sizes(window, True, residual is not None, act, out_pitch)
     depthwise.build(tasks > 1)(
         x.reshape(-1), weights, bias, NO_VECTOR if residual is None else residual.reshape(-1),
-        window.table().reshape(-1), depthwise_addresses(), sizes, epilogue(**factors), y.reshape(-1), tasks,
+        depthwise_tiles(window), sizes, epilogue(**factors), y.reshape(-1), tasks,
     )  # fmt: skip
     return y
 
 
-@pytest.mark.parametrize("tasks", [1, 2])
-@pytest.mark.parametrize("c", [1, 3, NR, NR + 4, 3 * NR, 58])
+FILTERS = [
+    ((3, 3), (1, 1), (1, 1), (1, 1, 1, 1)),
+    ((5, 3), (1, 2), (2, 1), (2, 0, 2, 1)),
+    ((2, 5), (2, 1), (1, 1), (0, 3, 1, 2)),
+    ((5, 5), (2, 2), (1, 1), (2, 2, 2, 2)),
+    ((7, 7), (1, 1), (1, 1), (3, 3, 3, 3)),
+    ((7, 7), (2, 2), (1, 1), (3, 2, 3, 3)),
+    ((3, 3), (1, 1), (2, 3), (2, 3, 2, 3)),
+    ((1, 2), (3, 3), (1, 1), (0, 0, 0, 0)),
+    ((3, 3), (1, 1), (1, 1), (12, 14, 9, 11)),
+]
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 3])
+@pytest.mark.parametrize("c", [1, 3, NR, NR + 4, 58])
 def test_depthwise(c, tasks):
-    for kernel, strides, pads in [((3, 3), (1, 1), (1, 1, 1, 1)), ((5, 2), (2, 2), (2, 0, 2, 1))]:
-        window = Window(2, (11, 9), c, kernel, strides, pads=pads)
-        x, w, bias = floats(2, 11, 9, c), floats(c, 1, *kernel), floats(c)
+    for n, (kernel, strides, dilations, pads) in enumerate(FILTERS):
+        window = Window(2, (11, 8 + n), c, kernel, strides, dilations, pads)
+        x, w, bias = floats(2, *window.size, c), floats(c, 1, *kernel), floats(c)
         residual = floats(2, *window.out, c)
         expected = reference(x, w, window, c) + bias
         y = run_depthwise(x, w, window, tasks, bias, residual, lo=0.0, hi=6.0)
         np.testing.assert_allclose(y, np.clip(expected + residual, 0, 6), rtol=1e-4, atol=1e-4)
         y = run_depthwise(x, w, window, tasks, bias, act=ACTIVATIONS["HardSwish"])
         np.testing.assert_allclose(y, expected * np.clip(expected / 6 + 0.5, 0, 1), rtol=1e-4, atol=1e-4)
+
+
+def test_depthwise_of_every_width_of_a_map():
+    for width in range(1, 34):
+        window = Window(1, (3, width), 9, (3, 3), pads=(1, 1, 1, 1))
+        x, w, bias = floats(1, 3, width, 9), floats(9, 1, 3, 3), floats(9)
+        expected = reference(x, w, window, 9) + bias
+        np.testing.assert_allclose(run_depthwise(x, w, window, 2, bias), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_depthwise_of_many_channels():
+    c = MAX_CHANNELS + 21
+    window = Window(1, (2, 3), c, (3, 3), pads=(1, 1, 1, 1))
+    x, w, bias = floats(1, 2, 3, c), floats(c, 1, 3, 3), floats(c)
+    expected = reference(x, w, window, c) + bias
+    np.testing.assert_allclose(run_depthwise(x, w, window, 1, bias), expected, rtol=1e-4, atol=1e-4)
