@@ -194,16 +194,21 @@ def lrn_pixels(x, channels, size, alpha, beta, bias, y, tasks):
                 if k <= after:
                     for i in range(start, start + channels - k):
                         y[u(i)] += x[u(i + k)] * x[u(i + k)]
-            for i in range(start, start + channels):
-                y[u(i)] = x[u(i)] * km.exp(-beta * km.log(bias + alpha * y[u(i)]))
+            if beta == 0.75:
+                for i in range(start, start + channels):
+                    s = bias + alpha * y[u(i)]
+                    y[u(i)] = x[u(i)] / np.sqrt(s * np.sqrt(s))
+            else:
+                for i in range(start, start + channels):
+                    y[u(i)] = x[u(i)] * km.exp(-beta * km.log(bias + alpha * y[u(i)]))
 
 
 @kernel
-def group_norm_pixels(x, scale, bias, pixels, groups, epsilon, sums, y, tasks):
+def group_norm_pixels(x, scale, bias, pixels, groups, epsilon, sums, rows, y, tasks):
     """Like `group_norm`, of images whose channels come last.
 
     x, y: (images * pixels * channels,), y may be x; scale, bias: (channels,);
-    sums: (tasks, 3, channels) float64.
+    sums: (tasks, channels) float64; rows: (tasks, 3, channels).
     """
     channels = scale.size
     images, own = x.size // (pixels * channels), channels // groups
@@ -214,51 +219,49 @@ def group_norm_pixels(x, scale, bias, pixels, groups, epsilon, sums, y, tasks):
             last = min(stop, (image + 1) * groups)
             c0, c1 = (first - image * groups) * own, (last - image * groups) * own
             start, end = image * pixels * channels, (image + 1) * pixels * channels
-            _mean_of_columns(x, start, end, channels, c0, c1, own, sums[t])
-            _deviation_of_columns(x, start, end, channels, c0, c1, own, epsilon, sums[t])
             for c in range(c0, c1):
-                factor = sums[t, 2, c] * scale[u(c)]
-                sums[t, 2, c], sums[t, 1, c] = factor, bias[u(c)] - sums[t, 0, c] * factor
+                rows[u(t), u(0), u(c)] = epsilon - epsilon
+            for power in range(2):
+                _sum_columns(x, start, end, channels, c0, c1, power, sums[t], rows[t])
+                for group in range(c0, c1, own):
+                    total = 0.0
+                    for c in range(group, group + own):
+                        total += sums[t, c]
+                    total /= pixels * own
+                    for c in range(group, group + own):
+                        if power == 0:
+                            rows[t, 0, c] = total
+                        else:
+                            rows[t, 1, c] = scale[u(c)] / np.sqrt(total + epsilon)
             for at in range(start, end, channels):
                 for c in range(c0, c1):
-                    i = at + c
-                    y[u(i)] = x[u(i)] * sums[u(t), u(2), u(c)] + sums[u(t), u(1), u(c)]
+                    d = x[u(at + c)] - rows[u(t), u(0), u(c)]
+                    y[u(at + c)] = d * rows[u(t), u(1), u(c)] + bias[u(c)]
             first = last
 
 
 @inline
-def _mean_of_columns(x, start, end, channels, c0, c1, own, sums):
-    """sums[0] = means of groups of `own` columns, for each column in [c0, c1)."""
-    count = (end - start) // channels * own
-    for c in range(c0, c1):
-        sums[u(0), u(c)] = 0
-    for at in range(start, end, channels):
-        for c in range(c0, c1):
-            sums[u(0), u(c)] += x[u(at + c)]
-    for group in range(c0, c1, own):
-        total = 0.0
-        for c in range(group, group + own):
-            total += sums[0, c]
-        for c in range(group, group + own):
-            sums[0, c] = total / count
+def _sum_columns(x, start, end, channels, c0, c1, power, sums, rows):
+    """sums = sums of columns [c0, c1) of x, or of the squares of their distances from rows[0].
 
-
-@inline
-def _deviation_of_columns(x, start, end, channels, c0, c1, own, epsilon, sums):
-    """sums[2] = 1 / sqrt(variance + epsilon) of the groups, with means in sums[0]."""
-    count = (end - start) // channels * own
+    rows[2] holds sums of a few neighbouring rows.
+    """
     for c in range(c0, c1):
-        sums[u(1), u(c)] = 0
-    for at in range(start, end, channels):
+        sums[u(c)] = 0
+    step = channels * (BLOCK // 64)
+    for block in range(start, end, step):
         for c in range(c0, c1):
-            d = x[u(at + c)] - sums[u(0), u(c)]
-            sums[u(1), u(c)] += d * d
-    for group in range(c0, c1, own):
-        total = 0.0
-        for c in range(group, group + own):
-            total += sums[1, c]
-        for c in range(group, group + own):
-            sums[2, c] = 1 / np.sqrt(total / count + epsilon)
+            rows[u(2), u(c)] = 0
+        for at in range(block, min(block + step, end), channels):
+            if power == 0:
+                for c in range(c0, c1):
+                    rows[u(2), u(c)] += x[u(at + c)]
+            else:
+                for c in range(c0, c1):
+                    d = x[u(at + c)] - rows[u(0), u(c)]
+                    rows[u(2), u(c)] += d * d
+        for c in range(c0, c1):
+            sums[u(c)] += rows[u(2), u(c)]
 
 
 @kernel

@@ -211,18 +211,27 @@ def sum_pixels(x, g, layout, power, counts, y, tasks):
                 to = (row * g[5] + ow) * y_step
                 for c in range(channels):
                     y[u(to + c)] = zero
-                for tap in range(g[7] * g[8]):
-                    h = oh * g[10] + tap // g[8] * g[13] - g[16]
-                    w = ow * g[11] + tap % g[8] * g[14] - g[17]
-                    if h < 0 or h >= height or w < 0 or w >= wide:
+                left, step = ow * g[11] - g[17], g[14] * channels
+                first = max(0, (g[14] - 1 - left) // g[14])
+                stop = min(g[8], (wide - 1 - left) // g[14] + 1)
+                for kh in range(g[7]):
+                    h = oh * g[10] + kh * g[13] - g[16]
+                    if h < 0 or h >= height:
                         continue
-                    at = ((image * height + h) * wide + w) * x_step
-                    if power == 0:
-                        for c in range(channels):
-                            y[u(to + c)] += x[u(at + c)]
-                    else:
+                    at = ((image * height + h) * wide + left) * channels + first * step
+                    kw = first
+                    while kw < stop:
+                        if power == 0 and kw + 3 <= stop:
+                            b, e = at + step, at + 2 * step
+                            for c in range(channels):
+                                y[u(to + c)] += x[u(at + c)] + x[u(b + c)] + x[u(e + c)]
+                            kw += 3
+                            at += 3 * step
+                            continue
                         for c in range(channels):
                             y[u(to + c)] += _power(x[u(at + c)], power)
+                        kw += 1
+                        at += step
                 if power == 0:
                     count = counts[u(1 + oh)] * counts[u(1 + g[4] + ow)]
                     for c in range(channels):

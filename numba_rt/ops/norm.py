@@ -188,15 +188,16 @@ class GroupNorm(Op):
             return
         epsilon, tasks = x.dtype.type(epsilon), low.tasks(x.size * COST)
         if self.axis == -1:
-            pixels, sums = prod(x.shape[1:-1]), low.scratch((tasks, 3, x.shape[-1]), FLOAT64)
+            pixels, channels = prod(x.shape[1:-1]), x.shape[-1]
+            sums, rows = low.scratch((tasks, channels), FLOAT64), low.scratch((tasks, 3, channels), x.dtype)
             low.call(
                 kernels.group_norm_pixels, low.flat(x), low.flat(scale), low.flat(bias), pixels, groups,
-                epsilon, sums, low.flat(y), tasks,
+                epsilon, sums, rows, low.flat(y), tasks,
             )  # fmt: skip
             return
-        rows, segment = x.shape[0] * groups, prod(x.shape[2:])
+        count, segment = x.shape[0] * groups, prod(x.shape[2:])
         low.call(
-            kernels.group_norm, low.flat(x), low.flat(scale), low.flat(bias), x.size // rows, segment,
+            kernels.group_norm, low.flat(x), low.flat(scale), low.flat(bias), x.size // count, segment,
             epsilon, low.flat(y), tasks,
         )  # fmt: skip
 
