@@ -6,7 +6,6 @@ Values that cross between steps have numbered slots; a run carries one list of t
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,11 +22,6 @@ from numba_rt.optimize.branches import Choice, decide, specialised
 from numba_rt.plan import HostStep, Plan, Schedule, Segment, bind, schedule
 from numba_rt.plan.branches import Deciders, find_deciders
 from numba_rt.pool import TensorPool
-
-MOST_PLANS = 64
-"""Plans a segment keeps, least recently used first to go."""
-MOST_PLAN_BYTES = 1 << 26
-"""Memory of the plans a segment keeps, whatever their number; the newest always stays."""
 
 MOST_VARIANTS = 8
 """Copies of a graph with branches taken; inputs that would need another one run the graph as it is."""
@@ -192,7 +186,7 @@ class SegmentRunner:
         self.sources = [slots[id(v)] for v in segment.inputs]
         self.targets = [slots[id(v)] for v in segment.outputs]
         self.freed: list[int] = []
-        self.plans: OrderedDict[tuple[object, ...], Plan] = OrderedDict()
+        self.plans = pool.plan_cache()
         self._lock = threading.RLock()
         keyed = {id(v) for v in segment.keyed}
         self._keyed = [i for i, v in enumerate(segment.inputs) if id(v) in keyed]
@@ -217,25 +211,15 @@ class SegmentRunner:
         key: tuple[object, ...] = (count, *[x.shape for x in inputs])
         for i in self._keyed:
             key += (inputs[i].tobytes(),)
-        try:
-            self.plans.move_to_end(key)
-            return self.plans[key]
-        except KeyError:
-            return self._bind(key, inputs, count)
+        return self.plans.get(key) or self._bind(key, inputs, count)
 
     def _bind(self, key: tuple[object, ...], inputs: Sequence[np.ndarray], count: int) -> Plan:
         with self._lock:
             plan = self.plans.get(key)
             if plan is None:
                 plan = bind(self.segment, [self._fact(i, x) for i, x in enumerate(inputs)], count)
-                self.plans[key] = plan
-                self._evict()
+                self.plans.put(key, plan)
             return plan
-
-    def _evict(self) -> None:
-        total = sum(p.nbytes for p in self.plans.values())
-        while len(self.plans) > 1 and (len(self.plans) > MOST_PLANS or total > MOST_PLAN_BYTES):
-            total -= self.plans.popitem(last=False)[1].nbytes
 
     def _fact(self, index: int, array: np.ndarray) -> Fact:
         known = array.copy() if index in self._keyed else None

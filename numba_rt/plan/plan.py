@@ -32,7 +32,7 @@ class Place:
 
 @dataclass(eq=False)
 class Plan:
-    """Kernel calls with their arguments placed; frozen once made, shared by all threads."""
+    """Kernel calls with their arguments placed; not changed once made, shared by all threads."""
 
     nodes: list[Node]
     """What is computed, in order; the unit of time of buffers and blocks."""
@@ -59,6 +59,8 @@ class Plan:
     blocks: list[Block]
     keep: list[Any]
     """Objects whose ids are used above."""
+    is_retired: bool = False
+    """Whether it has left the cache of plans: what was made for it is not worth keeping."""
 
     @cached_property
     def threads(self) -> int:

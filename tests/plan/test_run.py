@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import tracemalloc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from numba_rt import execute as execute_module
-from numba_rt import program as program_module
+from numba_rt import pool as pool_module
 from numba_rt.dtypes import FLOAT32, INT64
 from numba_rt.errors import IndexRangeError, ShapeError
 from numba_rt.graph import Fact, Graph, Sym
 from numba_rt.model import Model
 from numba_rt.optimize.rule import Builder
+from numba_rt.plan import Plan
+from numba_rt.pool import TensorPool
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
@@ -99,7 +104,7 @@ def test_a_model_keeps_neither_inputs_nor_outputs() -> None:
 
 
 def test_memory_does_not_grow_with_the_number_of_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program_module, "MOST_PLANS", 8)
+    monkeypatch.setattr(pool_module, "MOST_PLANS", 8)
     model = attention_like()
     sizes = np.random.default_rng(1).permutation(np.arange(1, 401))
     for n in (400, *sizes[:100]):
@@ -121,15 +126,43 @@ def test_memory_does_not_grow_with_the_number_of_shapes(monkeypatch: pytest.Monk
 
 
 def test_plans_go_when_they_take_too_much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program_module, "MOST_PLAN_BYTES", 1)
+    monkeypatch.setattr(pool_module, "MOST_PLAN_BYTES", 1)
     model = attention_like()
     for n in (3, 4, 3, 5):
         np.testing.assert_allclose(model.run({"x": array(n)})[0], expected(array(n)), rtol=1e-4, atol=1e-5)
         assert len(model._program.steps[0].plans) == 1
 
 
+def test_a_thousand_shapes_take_no_more_memory_than_a_hundred(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = 400_000
+    monkeypatch.setattr(pool_module, "MOST_PLAN_BYTES", limit)
+    model = attention_like()
+    pool = model._program.pool
+    alive: weakref.WeakSet[Plan] = weakref.WeakSet()
+    for n in (600, *np.random.default_rng(2).integers(1, 600, 1000)):
+        model.run({"x": array(int(n))})
+        alive.update(model._program.steps[0].plans.values())
+        assert pool.plan_bytes <= limit
+    one = max(p.nbytes for p in alive)
+    gc.collect()
+    assert len(alive) <= limit // one + 2, "lanes keep no plans that have gone"
+
+
+def test_segments_share_the_memory_for_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = TensorPool()
+    caches = [pool.plan_cache() for _ in range(3)]
+    monkeypatch.setattr(pool_module, "MOST_PLAN_BYTES", 10)
+    sizes = {"a": 4, "b": 3, "c": 2, "d": 3, "e": 12}
+    plans = {name: SimpleNamespace(nbytes=size, is_retired=False) for name, size in sizes.items()}
+    for cache, name in ((0, "a"), (0, "b"), (1, "c"), (1, "d"), (2, "e")):
+        caches[cache].put((name,), plans[name])  # type: ignore[arg-type]
+    assert [[p.nbytes for p in c.values()] for c in caches] == [[3], [3], [12]], "each keeps its newest"
+    assert [name for name, plan in plans.items() if plan.is_retired] == ["a", "c"]
+    assert pool.plan_bytes == 18
+
+
 def test_the_plan_used_last_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program_module, "MOST_PLANS", 2)
+    monkeypatch.setattr(pool_module, "MOST_PLANS", 2)
     model = attention_like()
     for n in (3, 4, 3, 5, 3):
         model.run({"x": array(n)})

@@ -1,0 +1,236 @@
+"""Attention: the two products, the softmax between, and what is moved and repeated before and after."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from numba_rt.dtypes import FLOAT32
+from numba_rt.graph import Node, Value
+from numba_rt.optimize.fusions.matmul import HEADS
+from numba_rt.optimize.pattern import Match
+from numba_rt.optimize.rule import Builder, Rule
+
+
+class Attention(Rule):
+    """FusedMatMul(Softmax(scale * q @ k' + mask), v)  →  FusedAttention(q, k, v, mask)"""
+
+    def pattern(op, q, k, v, mask):
+        scores = op.FusedMatMul(q, k, None, None, name="scores")
+        masked = op.FusedMatMul(q, k, None, mask, name="scores")
+        softmaxes = (
+            op.MaskedSoftmax(scores, mask, name="softmax"),
+            op.Softmax(masked, name="softmax"),
+            op.Softmax(scores, name="softmax"),
+        )
+        return tuple(op.FusedMatMul(s, v, None, None, name="product") for s in softmaxes)
+
+    def check(m):
+        scores, product, shape = m.scores.op, m.product.op, m.scores.outputs[0].fact.shape
+        if shape is None or len(shape) not in (3, 4):
+            return "it does not have 3 or 4 axes"
+        if m.softmax.op.op_type == "Softmax" and m.softmax.op.axis not in (-1, len(shape) - 1):
+            return "the softmax is not over the keys"
+        if not scores.transB or product.transB or product.a_heads or product.alpha != 1 or scores.c_heads:
+            return "keys or values are transposed"
+        if any(p.activation or p.lo > -np.inf or p.hi < np.inf or p.packed for p in (scores, product)):
+            return "a product has more to do"
+        return _differing_heads(m, len(shape))
+
+    def replace(op, m):
+        scores, product = m.scores.op, m.product.op
+        flat = m.q.fact.rank == 3
+        q, k = _sizes(m.q, scores.a_heads), _sizes(m.k, scores.b_heads)
+        mask = m.bound.get("mask")
+        if mask is not None and flat and mask.fact.rank == 3:
+            mask = op.Unsqueeze(mask, np.array([1]))
+        made = op.FusedAttention(
+            m.q, m.k, m.v, mask, None, heads=1 if flat else q[1], kv_heads=1 if flat else k[1],
+            scale=scores.alpha * getattr(m.softmax.op, "scale", 1.0), safe=getattr(m.softmax.op, "safe", False),
+            q_merged=flat or scores.a_heads, k_merged=flat or scores.b_heads, v_merged=flat or product.b_heads,
+            y_merged=flat or product.c_heads,
+        )  # fmt: skip
+        return _split(op, made, q[1], m.v.fact.shape[-1]) if product.c_heads else made
+
+
+def _sizes(x: Value, merged: bool) -> Any:
+    """(batch, heads, positions, size)"""
+    s = x.fact.shape
+    assert s is not None
+    return (s[0], s[2], s[1], s[3]) if merged else s
+
+
+def _split(op: Builder, merged: Value, heads: int, size: int) -> Value:
+    """(batch, positions, heads * size) as (batch, positions, heads, size)."""
+    return op.Reshape(merged, np.array([0, 0, heads, size], np.int64))
+
+
+def _differing_heads(m: Match, rank: int) -> str | None:
+    """Why the operands' leading axes do not fit."""
+    merged = (m.scores.op.a_heads, m.scores.op.b_heads, m.product.op.b_heads)
+    if any(x.fact.shape is None or x.fact.rank != rank for x in (m.q, m.k, m.v)):
+        return "the operands differ in rank"
+    q, k, v = (_sizes(x, flag) for x, flag in zip((m.q, m.k, m.v), merged, strict=True))
+    if q[0] != k[0] or q[0] != v[0]:
+        return "the operands differ in batch"
+    if rank == 3:
+        return None
+    if not all(isinstance(x[1], int) and x[1] > 0 for x in (q, k, v)) or k[1] != v[1] or q[1] % k[1]:
+        return "the numbers of heads are not known or do not fit"
+    return None if isinstance(v[3], int) else "the size of a head is not known"
+
+
+class SplitAttention(Rule):
+    """Reshape(Reshape(FusedAttention, (b, m, heads, size)), (b, m, heads * size))  →  FusedAttention"""
+
+    def pattern(op, q, s, t):
+        return op.Reshape(op.Reshape(op.FusedAttention(q, ..., name="attention"), s), t, name="last")
+
+    def check(m):
+        same = m.attention.outputs[0].fact.shape == m.last.outputs[0].fact.shape
+        return None if same and m.attention.op.y_merged else ""
+
+    def replace(op, m):
+        return m.attention.outputs[0]
+
+
+class TransposedAttention(Rule):
+    """Transpose(FusedAttention, (0, 2, 1, 3))  →  FusedAttention that writes it so"""
+
+    def pattern(op, q):
+        return op.Transpose(op.FusedAttention(q, ..., name="attention"), name="transpose")
+
+    def check(m):
+        if m.attention.op.y_merged or tuple(m.transpose.op.perm) != HEADS:
+            return "it is not the exchange of heads and positions"
+        return None if isinstance(m.root.outputs[0].fact.shape[3], int) else "the size of a head is not known"
+
+    def replace(op, m):
+        made = op.add(dataclasses.replace(m.attention.op, y_merged=True), *m.attention.inputs)
+        return _split(op, made, *m.root.outputs[0].fact.shape[2:])
+
+
+class AttentionOperands(Rule):
+    """FusedAttention reads what is transposed, or repeated for groups of heads, where it lies"""
+
+    def pattern(op, q, k, v):
+        return op.FusedAttention(q, k, v, ..., name="attention")
+
+    def check(m):
+        return None if _unmoved(m.attention) is not None else ""
+
+    def replace(op, m):
+        changed, inputs = _unmoved(m.attention)
+        return op.add(changed, *inputs)
+
+
+def _unmoved(node: Node) -> tuple[Any, list[Value | None]] | None:
+    """The operator and inputs without one kind of movement before it."""
+    op, inputs = node.op, list(node.inputs)
+    for i, flag in enumerate(("q_merged", "k_merged", "v_merged")):
+        x, maker = inputs[i], inputs[i].producer
+        merged = getattr(op, flag)
+        if maker is None or maker.op.op_type != "Transpose" or x.fact.rank != 4 or tuple(maker.op.perm) != HEADS:
+            continue
+        inputs[i] = maker.inputs[0]
+        return dataclasses.replace(op, **{flag: not merged}), inputs
+    if op.heads == op.kv_heads and not op.k_merged and not op.v_merged:
+        own = [_repeated(x) for x in inputs[1:3]]
+        if own[0] is not None and own[1] is not None and own[0].fact.shape[1] == own[1].fact.shape[1]:
+            return dataclasses.replace(op, kv_heads=own[0].fact.shape[1]), [inputs[0], *own, *inputs[3:]]
+    return None
+
+
+def _repeated(x: Value) -> Value | None:
+    """y of shape (b, heads, n, d) if x is each of its heads several times."""
+    nodes = _chain(x, "Reshape", "Expand", "Unsqueeze|Reshape")
+    if nodes is None:
+        return None
+    y, expanded, single = nodes[2].inputs[0], nodes[1].outputs[0].fact.shape, nodes[2].outputs[0].fact.shape
+    if y is None or y.fact.shape is None or y.fact.rank != 4 or expanded is None or single is None:
+        return None
+    b, h, n, d = y.fact.shape
+    times = expanded[2] if len(expanded) == 5 else None
+    if not isinstance(times, int) or not isinstance(h, int) or single != (b, h, 1, n, d):
+        return None
+    fits = expanded == (b, h, times, n, d) and x.fact.shape == (b, h * times, n, d)
+    return y if fits else None
+
+
+def _chain(x: Value, *op_types: str) -> list[Node] | None:
+    """The nodes that made a value, last first, if they are of these operators."""
+    nodes = []
+    for op_type in op_types:
+        node = x.producer
+        if node is None or node.op.op_type not in op_type.split("|") or node.inputs[0] is None:
+            return None
+        nodes.append(node)
+        x = node.inputs[0]
+    return nodes
+
+
+class SharedProjections(Rule):
+    """FusedAttention(x @ a, x @ b, x @ c)  →  FusedAttention(*Split(x @ [a b c]))"""
+
+    def pattern(op, q, k, v):
+        return op.FusedAttention(q, k, v, ..., name="attention")
+
+    def check(m):
+        return None if len(_projections(m.attention)) > 1 else ""
+
+    def replace(op, m):
+        node, inputs = m.attention, list(m.attention.inputs)
+        found = _projections(node)
+        products = [p for _, p in found.values()]
+        weights = [_weights(p) for p in products]
+        widths = [w.shape[1] for w in weights]
+        biases = [p.inputs[2].constant if _has(p, 2) else np.zeros(w, np.float32) for p, w in zip(products, widths)]
+        bias = np.concatenate(biases) if any(_has(p, 2) for p in products) else None
+        made = op.FusedMatMul(products[0].inputs[0], np.concatenate(weights, 1), bias)
+        parts = op.Split(made, np.array(widths, np.int64), axis=-1, outputs=len(widths), n_outputs=len(widths))
+        changes = {}
+        for (position, (flag, _)), part in zip(found.items(), parts, strict=True):
+            inputs[position], changes[flag] = part, True
+        return op.add(dataclasses.replace(node.op, **changes), *inputs)
+
+
+def _has(node: Node, position: int) -> bool:
+    return len(node.inputs) > position and node.inputs[position] is not None
+
+
+def _weights(product: Node) -> np.ndarray:
+    weights = product.inputs[1].constant.T if product.op.transB else product.inputs[1].constant
+    return (weights * np.float32(product.op.alpha)).astype(np.float32, copy=False)
+
+
+def _projections(attention: Node) -> dict[int, tuple[str, Node]]:
+    """Operands of an attention that are products of one value with constant weights, read by nobody else."""
+    groups: dict[int, dict[int, tuple[str, Node]]] = {}
+    for position, flag in enumerate(("q_merged", "k_merged", "v_merged")):
+        x = attention.inputs[position]
+        product = _projection(x, attention) if getattr(attention.op, flag) else None
+        if product is not None:
+            groups.setdefault(id(product.inputs[0]), {})[position] = (flag, product)
+    return max(groups.values(), key=len, default={})
+
+
+def _projection(x: Value, reader: Node) -> Node | None:
+    while x.producer is not None and x.uses == [reader] and x.fact.rank >= 3:
+        node = x.producer
+        if node.op.op_type == "Reshape":
+            reader, x = node, node.inputs[0]
+            continue
+        op = node.op
+        simple = op.op_type == "FusedMatMul" and not (op.activation or op.packed or op.lo > -np.inf or op.hi < np.inf)
+        if not simple or x.fact.rank != 3 or _has(node, 3) or op.a_heads or op.b_heads or op.c_heads:
+            return None
+        w, bias = node.inputs[1], node.inputs[2] if _has(node, 2) else None
+        constant = w.is_constant and w.fact.rank == 2 and (bias is None or bias.is_constant)
+        return node if constant and w.fact.dtype == FLOAT32 else None
+    return None
+
+
+ATTENTION = (Attention, AttentionOperands, TransposedAttention, SplitAttention)
+PROJECTIONS = (SharedProjections,)
