@@ -211,14 +211,14 @@ def sum_pixels(x, g, layout, power, counts, y, tasks):
                 to = (row * g[5] + ow) * y_step
                 for c in range(channels):
                     y[u(to + c)] = zero
-                left, step = ow * g[11] - g[17], g[14] * channels
+                left, step = ow * g[11] - g[17], g[14] * x_step
                 first = max(0, (g[14] - 1 - left) // g[14])
                 stop = min(g[8], (wide - 1 - left) // g[14] + 1)
                 for kh in range(g[7]):
                     h = oh * g[10] + kh * g[13] - g[16]
                     if h < 0 or h >= height:
                         continue
-                    at = ((image * height + h) * wide + left) * channels + first * step
+                    at = ((image * height + h) * wide + left) * x_step + first * step
                     kw = first
                     while kw < stop:
                         if power == 0 and kw + 3 <= stop:
