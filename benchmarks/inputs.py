@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import TensorProto, helper, numpy_helper
 
 ONES = ("mask",)
 """Integer inputs with such a word in their name are all ones."""
@@ -23,18 +23,22 @@ class ModelInputs:
         self.values = [v for v in self.model.graph.input if v.name not in stored]
 
     def set_batch(self, batch: int, folder: Path) -> Path:
-        """Make the first axis of every input `batch` long; the path of a model that allows it."""
+        """Make the first axis of every input `batch` long; the path of a model that allows it, which is
+        another file where the model has a fixed size.
+        """
         firsts = [v.type.tensor_type.shape.dim[0] for v in self.values if v.type.tensor_type.shape.dim]
         if all(not d.HasField("dim_value") or d.dim_value == batch for d in firsts):
             for d in firsts:
                 d.dim_value = batch
             return self.path
         self.model = onnx.load(self.path)
-        self.values = [v for v in self.model.graph.input if v.name in {x.name for x in self.values}]
-        for value in (*self.values, *self.model.graph.output):
+        graph = self.model.graph
+        self.values = [v for v in graph.input if v.name in {x.name for x in self.values}]
+        _reshape_batches(graph, {v.name for v in self.values}, firsts[0].dim_value, batch)
+        for value in (*self.values, *graph.output):
             if value.type.tensor_type.shape.dim:
                 value.type.tensor_type.shape.dim[0].dim_value = batch
-        del self.model.graph.value_info[:]
+        del graph.value_info[:]
         changed = folder / self.path.name
         onnx.save(self.model, changed)
         return changed
@@ -53,6 +57,28 @@ class ModelInputs:
             dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
             feeds[value.name] = _array(value.name, tuple(shape), dtype, fills, rng)
         return feeds, used
+
+
+def _reshape_batches(graph: onnx.GraphProto, fed: set[str], old: int, new: int) -> None:
+    """Stored shapes of what is computed from inputs that begin with the old batch begin with the new one."""
+    shapes = {t.name: numpy_helper.to_array(t) for t in graph.initializer if t.data_type == TensorProto.INT64}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            shapes[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+    for number, node in enumerate(graph.node):
+        if not fed.intersection(node.input):
+            continue
+        fed.update(node.output)
+        if node.op_type != "Reshape":
+            continue
+        shape = shapes.get(node.input[1]) if len(node.input) > 1 else None
+        if shape is not None and shape.size > 1 and shape[0] == old:
+            made = numpy_helper.from_array(np.array([new, *shape[1:]], np.int64), f"batch_shape_{number}")
+            graph.initializer.append(made)
+            node.input[1] = made.name
+        for attribute in node.attribute:
+            if attribute.name == "shape" and len(attribute.ints) > 1 and attribute.ints[0] == old:
+                attribute.ints[0] = new
 
 
 def _array(

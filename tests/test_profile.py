@@ -271,3 +271,19 @@ def test_steps_that_follow_from_data() -> None:
     rows = {row.name: row for row in made.profile(x, runs=1).nodes}
     assert rows["find"].op_type == "NonZero" and rows["find"].shape == "8×1024 → 2×5"
     assert rows["take"].nbytes == 5 * 4 + 5 * 2 * 8 + 5 * 4, "only what is taken is read"
+
+
+def test_a_chain_says_what_it_computes() -> None:
+    nodes = [
+        helper.make_node("Exp", ["x"], ["a"]),
+        helper.make_node("Add", ["a", "x"], ["b"]),
+        helper.make_node("Sqrt", ["b"], ["y"]),
+        helper.make_node("Neg", ["y"], ["z"], "alone"),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, (3, 4))
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (3, 4)) for name in "yz"]
+    made = helper.make_model(
+        helper.make_graph(nodes, "chain", [x], outputs), opset_imports=[helper.make_opsetid("", 20)]
+    )
+    profile = numba_rt.load(made).profile(np.ones((3, 4), np.float32), runs=1)
+    assert {row.algorithm for row in profile.nodes} == {"elementwise: Exp, Add, Sqrt", "elementwise"}

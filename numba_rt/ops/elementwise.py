@@ -141,6 +141,10 @@ class FusedElementwise(Elementwise):
     def key(self) -> object:
         return (type(self), tuple((s.op.key(), s.args) for s in self.steps))
 
+    @property
+    def algorithm(self) -> str:
+        return "elementwise: " + ", ".join(step.op.op_type for step in self.steps)
+
     def lower(self, low: Lowering, *operands: Any) -> None:
         *xs, y = operands
         lower_steps(low, self.steps, xs, y)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,9 @@ from numba_rt.graph import Fact, Node, Value
 from numba_rt.ops._lowering import Call, View
 from numba_rt.ops._op import Op
 from numba_rt.plan import Plan
+
+_DIGEST = re.compile("_[0-9a-f]{12}$")
+"""End of a generated kernel's name."""
 
 Typed = tuple[str, tuple[int, ...]]
 """onnxruntime's name of an element type, and a shape."""
@@ -145,7 +149,7 @@ def _typed(view: View) -> Typed:
 
 def _algorithm(node: Node, calls: list[Call]) -> str:
     """What the operator says of itself, or the kernels it calls."""
-    return node.op.algorithm or " + ".join(dict.fromkeys(call.kernel.name for call in calls))
+    return node.op.algorithm or " + ".join(dict.fromkeys(_DIGEST.sub("", c.kernel.name) for c in calls))
 
 
 def _flops(op: Op, inputs: list[View | None], outputs: list[View]) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks import results
 from benchmarks.engines import installed
@@ -125,6 +125,33 @@ def test_inputs_of_a_model(model: str, tmp_path: Path) -> None:
     onnx.save(fixed, model)
     changed = ModelInputs(Path(model)).set_batch(8, tmp_path / "changed")
     assert ModelInputs(changed).feeds({}, {})[0]["x"].shape == (8, 1)
+
+
+def test_a_fixed_batch_is_changed_with_the_shapes_that_contain_it(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Reshape", ["x", "pairs"], ["a"]),
+        helper.make_node("Reshape", ["w", "row"], ["b"]),
+        helper.make_node("Add", ["a", "b"], ["c"]),
+        helper.make_node("Reshape", ["c", "whole"], ["y"]),
+    ]
+    stored = [
+        numpy_helper.from_array(np.array(value, np.int64), name)
+        for name, value in {"pairs": [1, 3, 2], "row": [1, 2], "whole": [1, -1]}.items()
+    ]
+    stored.append(numpy_helper.from_array(np.ones(2, np.float32), "w"))
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 6))
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, 6))
+    made = helper.make_model(
+        helper.make_graph(nodes, "fixed", [x], [y], stored),
+        opset_imports=[helper.make_opsetid("", 20)],
+        ir_version=10,
+    )
+    onnx.save(made, tmp_path / "fixed.onnx")
+    (tmp_path / "changed").mkdir()
+    changed = ModelInputs(tmp_path / "fixed.onnx").set_batch(4, tmp_path / "changed")
+    session = onnxruntime.InferenceSession(str(changed), providers=["CPUExecutionProvider"])
+    data = np.arange(24, dtype=np.float32).reshape(4, 6)
+    np.testing.assert_array_equal(session.run(None, {"x": data})[0], data + 1)
 
 
 def result(name: str, **medians: float) -> dict[str, Any]:
