@@ -93,6 +93,7 @@ class BranchingProgram:
             return self.base
         base = self.base
         graph = specialised(base.graph, choices)
+        graph.strict = base.graph.strict
         optimize(graph, only_required=not base.optimized)
         made = Program(schedule(graph), base.threads, base.pool, base.optimized)
         self.variants[choices] = made

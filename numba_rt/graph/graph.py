@@ -72,6 +72,8 @@ class Graph:
         self.outputs: list[Value] = []
         self.nodes: list[Node] = []
         self.metadata: dict[str, str] = {}
+        self.strict = False
+        """Whether only algorithms whose rounding is that of plain sums may be chosen."""
         self._names: set[str] = set()
 
     # -- building ---------------------------------------------------------------------------

@@ -69,6 +69,7 @@ def _optimize(graph: Graph, report: Report, steps: tuple[Callable[[Graph, Report
     for node in graph.nodes:
         for value in node.op.attributes().values():
             if isinstance(value, Graph):
+                value.strict = graph.strict
                 _optimize(value, report, tuple(s for s in steps if s is not lift_sizes))
     infer_facts(graph, report)
     for step in steps:

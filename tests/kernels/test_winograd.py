@@ -5,6 +5,7 @@ import pytest
 from onnx import numpy_helper
 
 import numba_rt
+from numba_rt.errors import InputError
 from numba_rt.kernels.activation import ACTIVATIONS
 from numba_rt.kernels.conv import Window
 from numba_rt.kernels.gemm import NO_ROWS, NO_VECTOR, epilogue
@@ -155,11 +156,13 @@ def test_fastest_size():
     assert best_size((56, 56), 3, 64) == best_size((56, 56), 64, 8) == 0
 
 
-def loaded(height, group=1, **attributes):
+def loaded(height, group=1, precision="fast", **attributes):
     """A model of one convolution of 16 channels, and the size of tiles it was given."""
     weights = numpy_helper.from_array(floats(16, 16 // group, 3, 3), "w")
     conv = node("Conv", ("x", "w"), pads=[1, 1, 1, 1], group=group, **attributes)
-    made = numba_rt.load(model([conv], [tensor("x", (1, 16, height, 30))], initializers=[weights]))
+    made = numba_rt.load(
+        model([conv], [tensor("x", (1, 16, height, 30))], initializers=[weights]), precision=precision
+    )
     (size,) = (n.op.winograd for n in made.graph.nodes if isinstance(n.op, NhwcConv))
     return made, size
 
@@ -169,6 +172,9 @@ def test_choice_of_models(monkeypatch):
     assert loaded(1)[1] == 0
     for other in ({"group": 2}, {"strides": [1, 2]}, {"dilations": [2, 2]}):
         assert loaded(30, **other)[1] == 0
+    assert loaded(30, precision="strict")[1] == 0
+    with pytest.raises(InputError, match="precision = 'high'"):
+        loaded(30, precision="high")
     (fast, size), x = loaded(30), floats(1, 16, 30, 30)
     monkeypatch.setenv("NUMBA_RT_WINOGRAD", "0")
     strict, none = loaded(30)

@@ -159,7 +159,7 @@ class ConvToNhwc(Rule):
         conv, w = m.conv.op, m.w.constant
         bias = m.conv.inputs[2] if len(m.conv.inputs) > 2 else None
         depthwise = w.shape[1] == 1 and w.shape[0] == conv.group
-        winograd = _winograd_size(conv, w, m.conv.outputs[0])
+        winograd = 0 if op.graph.strict else _winograd_size(conv, w, m.conv.outputs[0])
         if winograd:
             packed = pack_winograd(w, winograd).reshape(-1)
         elif depthwise:
@@ -190,7 +190,7 @@ _LARGE_MAP = 56
 def _winograd_size(conv: Any, w: np.ndarray, y: Value) -> int:
     """Size of Winograd's tiles for a convolution; 0 for the direct algorithm.
 
-    NUMBA_RT_WINOGRAD=0 in the environment switches Winograd's algorithm off.
+    NUMBA_RT_WINOGRAD=0 in the environment, or `precision="strict"`, switches Winograd's algorithm off.
     """
     if os.environ.get("NUMBA_RT_WINOGRAD", "1") == "0" or conv.group != 1 or w.shape[2:] != (3, 3):
         return 0
