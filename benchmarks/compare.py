@@ -108,7 +108,15 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("models", nargs="*", type=Path, help="model files, and folders with model files")
     made.add_argument("--layers", choices=("conv", "matmul"), help="compare layers of real networks instead")
     made.add_argument("--network", action="append", help="only layers of this network; may be repeated")
-    made.add_argument("-s", "--size", type=pair, action="append", default=[], metavar="NAME=SIZE")
+    made.add_argument(
+        "-s",
+        "--size",
+        type=pair,
+        action="append",
+        default=[],
+        metavar="NAME=SIZE",
+        help="of a dimension, by name or input.axis; * is a wildcard",
+    )
     made.add_argument(
         "--fill", type=pair, action="append", default=[], metavar="INPUT=NUMBER", help="an input's elements"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -46,14 +47,23 @@ class ModelInputs:
     def feeds(
         self, sizes: Mapping[str, int], fills: Mapping[str, float], seed: int = 0
     ) -> tuple[dict[str, np.ndarray], dict[str, int]]:
-        """Random arrays, and the sizes that were used; a size nobody names is 1."""
+        """Random arrays, and the sizes that were used; a size nobody names is 1.
+
+        Args:
+            sizes: of symbolic dimensions, by their name or by `input.axis`; both may have wildcards.
+            fills: for each input named, the number that all its elements are.
+            seed: of the random numbers.
+        """
         rng, used, feeds = np.random.default_rng(seed), {}, {}
         for value in self.values:
             shape = []
-            for d in value.type.tensor_type.shape.dim:
+            for axis, d in enumerate(value.type.tensor_type.shape.dim):
+                names = (d.dim_param, f"{value.name}.{axis}")
+                given = [s for s in sizes if any(fnmatchcase(name, s) for name in names)]
                 if not d.HasField("dim_value"):
-                    used[d.dim_param or "?"] = sizes.get(d.dim_param, 1)
-                shape.append(d.dim_value if d.HasField("dim_value") else used[d.dim_param or "?"])
+                    used.update({s: sizes[s] for s in given[:1]})
+                symbolic = sizes[given[0]] if given else 1
+                shape.append(d.dim_value if d.HasField("dim_value") else symbolic)
             dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
             feeds[value.name] = _array(value.name, tuple(shape), dtype, fills, rng)
         return feeds, used

@@ -116,6 +116,8 @@ def test_inputs_of_a_model(model: str, tmp_path: Path) -> None:
     feeds, sizes = inputs.feeds({"width": 4}, {})
     assert feeds["x"].shape == (2, 4) and sizes == {"width": 4}
     assert (feeds["attention_mask"] == 1).all()
+    by_axis, sizes = inputs.feeds({"*mask.1": 2, "x.1": 3, "z": 4}, {})
+    assert [x.shape for x in by_axis.values()] == [(2, 3), (2, 2)] and sizes == {"x.1": 3, "*mask.1": 2}
     filled, _ = ModelInputs(Path(model)).feeds({}, {"x": 7})
     assert filled["x"].tolist() == [[7]]
     (tmp_path / "changed").mkdir()
