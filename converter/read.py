@@ -1,10 +1,11 @@
-"""The definition of a model, whatever its file is; only files other than .nrt need the onnx package."""
+"""The definition of a model, whatever its file is; only ONNX's own files need the onnx package."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
+from converter.rten import is_rten, read_rten
 from numba_rt.format.container import is_nrt, open_container
 from numba_rt.format.definition import ModelDef
 from numba_rt.format.reader import read_model
@@ -20,6 +21,8 @@ def read(source: str | os.PathLike[str] | bytes | Any) -> ModelDef:
         return source
     if is_nrt(source):
         return read_model(open_container(source))
+    if is_rten(source):
+        return read_rten(source)
     from converter import source as messages
     from converter.from_onnx import FromOnnx
 

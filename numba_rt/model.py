@@ -38,7 +38,7 @@ def load(
     """Load a model.
 
     Args:
-        source: path of an .onnx file, its bytes, or an onnx.ModelProto.
+        source: path of an .onnx, .nrt or .rten file, its bytes, or an onnx.ModelProto.
         threads: most threads a run may use; by default the physical cores this process may use,
             or NUMBA_RT_NUM_THREADS.
         optimize: whether to rewrite the graph (fusions, folding) before planning.
