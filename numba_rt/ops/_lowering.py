@@ -35,11 +35,11 @@ class Guard:
         self.message = message
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class View:
     """An array argument that exists once memory is assigned: shape and dtype of a part of a value's,
     a scratch's or a constant's memory. C-contiguous unless it has a pitch, which only operators meet
-    that can deal with it (`Op.reads_rows`, `Op.writes_rows`), and kernels never.
+    that can deal with it (`Op.reads_rows`, `Op.writes_rows`), and kernels never. Not changed once made.
     """
 
     source: Value | Scratch | Guard | np.ndarray
@@ -101,6 +101,7 @@ class Lowering:
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self.calls: list[Call] = []
+        self._consts: dict[int, View] = {}
         self.node: Any = None
         self.taken: int | None = None
         """Input of the present node whose memory its output 0 has taken over."""
@@ -114,7 +115,8 @@ class Lowering:
         """The same bytes under another shape (and dtype), `offset` bytes further on."""
         if x.pitch:
             raise ValueError(f"rows of {x.run} elements, {x.pitch} apart, are not one C-contiguous array")
-        out = replace(x, shape=tuple(shape), dtype=np.dtype(dtype or x.dtype), offset=x.offset + offset)
+        made = x.dtype if dtype is None else np.dtype(dtype)
+        out = View(x.source, tuple(shape), made, x.offset + offset)
         if out.nbytes + offset > x.nbytes:
             raise ValueError(f"a view of {out.nbytes} bytes at {offset} does not fit into {x.nbytes}")
         return out
@@ -155,11 +157,17 @@ class Lowering:
         return View(Scratch(prod(shape) * dtype.itemsize), tuple(shape), dtype)
 
     def const(self, array: np.ndarray) -> View:
-        """An array made now, kept by the plan."""
-        array = np.ascontiguousarray(array)
-        if not array.flags.writeable:
-            array = array.copy()
-        return View(array, array.shape, array.dtype)
+        """An array made now or one that is always the same, kept by the plan."""
+        found = self._consts.get(id(array))
+        if found is not None:
+            return found
+        kept = np.ascontiguousarray(array)
+        if not kept.flags.writeable:
+            kept = kept.copy()
+        view = View(kept, kept.shape, kept.dtype)
+        if kept is array:
+            self._consts[id(array)] = view
+        return view
 
     def guard(self, message: Callable[[int], Exception]) -> View:
         """int64[2] for a kernel to report invalid data: status[0] = 1, status[1] = the bad value."""
@@ -173,6 +181,7 @@ class Lowering:
 
     def call(self, kernel: Kernel, *args: Any) -> None:
         """Call a kernel; its last argument is the number of tasks."""
-        if any(isinstance(a, View) and a.pitch for a in args):
-            raise ValueError(f"{kernel.name} is given rows that are apart")
+        for arg in args:
+            if type(arg) is View and arg.pitch:
+                raise ValueError(f"{kernel.name} is given rows that are apart")
         self.calls.append(Call(kernel, args[-1] > 1, list(args), self.node))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from typing import Any
@@ -20,8 +21,6 @@ from numba_rt.plan.memory import Block, assign_offsets
 from numba_rt.plan.plan import Place, Plan, Shaped
 from numba_rt.plan.reuse import Reuse, assign_buffers
 from numba_rt.plan.schedule import Segment
-
-ARENA_LIMIT = 1 << 40
 
 
 def bind(segment: Segment, inputs: Sequence[Fact], threads: int) -> Plan:
@@ -50,8 +49,6 @@ def infer_segment(segment: Segment, inputs: Sequence[Fact]) -> dict[int, Fact]:
             if unknown:
                 where = f"{node.describe()}: the {unknown} of {value.name!r}"
                 raise ShapeError(f"{where} does not follow from the inputs")
-            if int(fact.size) * fact.dtype.itemsize > ARENA_LIMIT:
-                raise ShapeError(f"{node.describe()}: {value.name!r} = {fact} is larger than memory")
             facts[id(value)] = fact
         source = ins[0] if node.op.view else None
         viewed = facts[id(node.outputs[0])]
@@ -85,6 +82,9 @@ def _lower(
     spans = []
     for node in nodes:
         start = len(low.calls)
+        if node.op.view and id(node) not in reuse.copied and not node.op.has("write"):
+            spans.append((start, start))
+            continue
         low.node, low.taken = node, reuse.taken.get(id(node))
         low.in_place = reuse.in_place.get(id(node), frozenset())
         ins = [_operand(v, facts, known, reuse) for v in node.inputs]
@@ -167,16 +167,16 @@ def _place(
     blocks += [Block(scratch.nbytes, at, at) for scratch, at in scratches]
     arena_bytes = assign_offsets(blocks)
     for buffer, block in zip(buffers, blocks, strict=False):
-        places.update((id(v), Place("arena", block.offset)) for v in buffer.values)
+        places.update(dict.fromkeys(map(id, buffer.values), Place("arena", block.offset)))
     for (scratch, _), block in zip(scratches, blocks[len(buffers) :], strict=True):
         places[id(scratch)] = Place("arena", block.offset)
     for index, (guard, _) in enumerate(guards):
         places[id(guard)] = Place("status", index)
-    for buffer in reuse.buffer_of.values():
+    for buffer in {id(b): b for b in reuse.buffer_of.values()}.values():
         if buffer.input is not None:
-            places.update((id(v), Place("input", buffer.input)) for v in buffer.values)
+            places.update(dict.fromkeys(map(id, buffer.values), Place("input", buffer.input)))
         elif buffer.output is not None:
-            places.update((id(v), Place("output", buffer.output)) for v in buffer.values)
+            places.update(dict.fromkeys(map(id, buffer.values), Place("output", buffer.output)))
     for index, value in enumerate(segment.outputs):
         places.setdefault(id(value), Place("output", index))
     live = [v for n in nodes for v in (*n.inputs, *n.outputs) if v is not None]
@@ -229,27 +229,36 @@ def _taken_name(node: Node, reuse: Reuse) -> str:
 
 def _prepare_kernels(calls: list[Call]) -> list[Callable[..., None]]:
     """Load or compile what the calls need; their machine code."""
-    signatures = [(call.kernel, tuple([_type_of(a) for a in call.args])) for call in calls]
-    missing = [(call, s) for call, s in zip(calls, signatures, strict=True) if s not in _entries]
+    signatures = [(call.kernel, *map(_type_number, call.args)) for call in calls]
+    missing = {s: call for call, s in zip(calls, signatures, strict=True) if s not in _entries}
     if missing:
-        jit.prepare([(kernel, call.parallel, types) for call, (kernel, types) in missing])
-        _entries.update(((kernel, types), kernel.entry(types)) for _, (kernel, types) in missing)
+        wanted = [(s, call, tuple(_types[i] for i in s[1:])) for s, call in missing.items()]
+        jit.prepare([(call.kernel, call.parallel, types) for _, call, types in wanted])
+        _entries.update((s, call.kernel.entry(types)) for s, call, types in wanted)
     return [_entries[s] for s in signatures]
 
 
-_entries: dict[tuple[jit.Kernel, tuple[Any, ...]], Callable[..., None]] = {}
-_types: dict[object, Any] = {}
+_entries: dict[tuple[Any, ...], Callable[..., None]] = {}
+"""Machine code by kernel and numbers of the arguments' types."""
+_types: list[Any] = []
+_numbers: dict[object, int] = {}
 
 
-def _type_of(arg: Any) -> Any:
-    """The compiler's type of an argument; that of an array or a number is remembered."""
-    if isinstance(arg, View):
+def _type_number(arg: Any) -> int:
+    """Where the compiler's type of an argument is in `_types`; types are slow to make and to compare."""
+    if type(arg) is View:
         key: object = (arg.dtype, len(arg.shape))
     elif isinstance(arg, int | float | np.generic):
         key = type(arg)
     else:
-        return jit.Kernel.signature((arg,))[0]
-    if key not in _types:
+        key = jit.Kernel.signature((arg,))[0]
+    number = _numbers.get(key)
+    if number is None:
         example = np.empty((1,) * arg.rank, arg.dtype) if isinstance(arg, View) else arg
-        _types[key] = jit.Kernel.signature((example,))[0]
-    return _types[key]
+        with _lock:
+            _types.append(jit.Kernel.signature((example,))[0])
+            number = _numbers[key] = len(_types) - 1
+    return number
+
+
+_lock = threading.Lock()

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from numba_rt.graph import Fact, Node, Value
+from numba_rt.ops._op import Op
 from numba_rt.ops._parts import Part, rows_fit, whole
 
 
@@ -44,7 +45,7 @@ class Segment:
             return False
         return all(
             self.is_readable(node.outputs[0], run)
-            if node.op.view and position == 0
+            if node.op.view and position == 0 and not node.op.has("write")
             else node.op.reads_rows(position, shape, run)
             for node, position in self.readers.get(id(value), ())
         )
@@ -56,6 +57,8 @@ def find_homes(segment: Segment) -> Homes:
     """
     homes = Homes()
     for node in reversed(segment.nodes):
+        if type(node.op).input_parts is Op.input_parts:
+            continue
         joined = node.outputs[0]
         fact = segment.fact(joined)
         facts = [None if v is None else segment.fact(v) for v in node.inputs]

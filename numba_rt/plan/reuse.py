@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from numba_rt.graph import Fact, Node, Value
+from numba_rt.ops._op import Op
 from numba_rt.ops._parts import Part, whole
 from numba_rt.plan.parts import Homes, Segment, find_homes
 
@@ -124,7 +125,9 @@ class _Assignment:
     def _taken_apart(self, node: Node) -> dict[int, tuple[Buffer, Part]]:
         """Outputs that are parts of input 0."""
         found: dict[int, tuple[Buffer, Part]] = {}
-        source = self._source(node.inputs[0]) if node.inputs else None
+        if type(node.op).output_parts is Op.output_parts:
+            return found
+        source = self._source(node.inputs[0])
         if source is None:
             return found
         facts = [None if v is None else self.segment.fact(v) for v in node.inputs]
