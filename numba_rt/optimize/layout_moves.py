@@ -35,6 +35,12 @@ def along_axis(node: Node) -> Moved | str:
     return Moved(dataclasses.replace(op, axis=AXIS[op.axis % 4]), node.inputs[1:])
 
 
+def quantised(node: Node) -> Moved | str:
+    """Operators with one scale, or one for each place along `axis`."""
+    op: Any = node.op
+    return "its scales are blocks" if op.block_size else along_axis(node)
+
+
 def along_axes(node: Node) -> Moved | str:
     """Operators with an attribute `axes`; without it they mean all of them."""
     op: Any = node.op
@@ -121,6 +127,7 @@ def _table(move: Callable[[Node], Moved | str], names: str) -> dict[str, Callabl
 
 MOVES: dict[str, Callable[[Node], Moved | str]] = {
     **_table(along_axis, "Softmax|LogSoftmax|Hardmax|LpNormalization|Split|ChannelShuffle"),
+    **_table(quantised, "QuantizeLinear|DequantizeLinear"),
     **_table(along_axes, "Resize|MeanVarianceNormalization"),
     "Slice": along_given_axes(1),
     "Pad": along_given_axes(2),

@@ -184,6 +184,19 @@ CASES = [
         between(lambda op, x: op.Resize(x, None, None, i64(9, 4), axes=(-1, 2), mode="linear")),
         2,
     ),
+    Layout(
+        "quantised",
+        between(
+            lambda op, x: op.DequantizeLinear(
+                op.QuantizeLinear(x, np.abs(f32(8)) / np.float32(40), np.full(8, 128, np.uint8)),
+                np.abs(f32(8)) / np.float32(40),
+                np.full(8, 128, np.uint8),
+                axis=-3,
+            )
+        ),
+        2,
+        ("QuantizeLinear", "DequantizeLinear"),
+    ),
     Layout("softmax", between(lambda op, x: op.Softmax(x, axis=1)), 2, ("Softmax",)),
     Layout("softmax of rows", between(lambda op, x: op.Softmax(x, axis=-1)), 2),
     Layout("lrn", between(lambda op, x: op.LRN(x, size=5, alpha=0.1)), 2, ("NhwcLRN",)),
@@ -257,6 +270,16 @@ CASES = [
     Layout("convnext", between(convnext), 2, ("LayerNormalization",)),
     Layout("stem of a transformer", after(stem), 1, ("LayerNormalization",), fires=("MergedPixels",)),
     Layout("stem and back", between(stem_and_back), 2, fires=("MergedPixels", "SplitPixels")),
+    Layout(
+        "one-dimensional stem",
+        lambda op, x: op.Transpose(
+            op.Gelu(op.Conv(op.Relu(op.Conv(x, f32(8, 4, 3))), f32(8, 8, 3, seed=1))), perm=(0, 2, 1)
+        ),
+        1,
+        fires=("Conv1dTo2d", "SqueezedRow"),
+        inputs=(f32(2, 4, 9),),
+        symbolic=(0, 2),
+    ),
     Layout(
         "channels-last input and output",
         lambda op, x: op.Transpose(conv(op, op.Transpose(x, perm=(0, 3, 1, 2))), perm=(0, 2, 3, 1)),
@@ -427,6 +450,74 @@ CASES = [
         fires=("SumOfTwo", "ConvResidual"),
     ),
 ]  # fmt: skip
+
+
+def inception_block(op, x):
+    a = op.Relu(conv(op, x, 8, 8, seed=2))
+    b = op.Relu(conv(op, op.Relu(conv(op, x, 4, 8, seed=3)), 8, 4, 3, seed=4, pads=(1, 1, 1, 1)))
+    c = op.Relu(conv(op, op.MaxPool(x, kernel_shape=(3, 3), pads=(1, 1, 1, 1)), 8, 8, seed=5))
+    return op.Concat(a, b, c, axis=1)
+
+
+def dense_block(op, x):
+    for k in (8, 12):
+        norm = (np.abs(f32(k, seed=s)) + np.float32(0.5) for s in range(4))
+        y = conv(op, op.Relu(op.BatchNormalization(x, *norm)), 4, k, 3, pads=(1, 1, 1, 1))
+        x = op.Concat(x, y, axis=1)
+    return x
+
+
+def shuffle_block_v1(op, x):
+    y = shuffle(op, op.Relu(grouped(op, x)))
+    return op.Relu(op.Sum(grouped(op, depthwise(op, y), 6), x))
+
+
+def shuffle_block_v2(op, x):
+    a, b = op.Split(x, i64(4, 4), axis=1, n_outputs=2, outputs=2)
+    y = op.Relu(conv(op, b, 4, 4, seed=6))
+    y = op.Conv(y, f32(4, 1, 3, 3, seed=7), group=4, pads=(1, 1, 1, 1))
+    return shuffle(op, op.Concat(a, op.Relu(conv(op, y, 4, 4, seed=8)), axis=1))
+
+
+def mobile_block(op, x):
+    y = op.HardSwish(depthwise(op, op.HardSwish(conv(op, x, 8, 8, seed=6))))
+    return op.Add(conv(op, squeeze_excite(op, y), 8, 8, seed=9), x)
+
+
+def unet(op, x):
+    down = op.Relu(conv(op, op.MaxPool(x, kernel_shape=(2, 2), strides=(2, 2)), 8, 8, 3, pads=(1, 1, 1, 1)))
+    up = op.ConvTranspose(down, f32(8, 8, 2, 2, seed=5), f32(8), strides=(2, 2))
+    return op.Concat(op.Slice(x, i64(0), i64(6), i64(3)), up, axis=1)
+
+
+def classifier(op, x):
+    y = op.Gemm(op.Flatten(op.GlobalAveragePool(x)), f32(10, 8), f32(10), transB=True)
+    return op.Softmax(y, axis=-1)
+
+
+def two(block: Callable[..., Any]) -> Callable[..., Any]:
+    """Two blocks between a first convolution and a classifier."""
+    return lambda op, x: classifier(op, block(op, block(op, op.Relu(conv(op, x)))))
+
+
+def one(block: Callable[..., Any], channels: int) -> Callable[..., Any]:
+    """A block between two convolutions and a classifier."""
+    return lambda op, x: classifier(op, conv(op, block(op, conv(op, x)), 8, channels, seed=2))
+
+
+CASES += [
+    Layout("inception", one(inception_block, 24), 1, ("NhwcConv",) * 6 + ("Concat", "NhwcMaxPool")),
+    Layout("densenet", one(dense_block, 16), 1, ("NhwcConv",) * 4 + ("FusedElementwise", "Concat") * 2),
+    Layout("shufflenet", two(shuffle_block_v1), 1, ("NhwcConv",) * 7 + ("ChannelShuffle",) * 2),
+    Layout("shufflenet v2", two(shuffle_block_v2), 1, ("NhwcConv",) * 7 + ("ChannelShuffle", "Split") * 2),
+    Layout("mobilenet v3", two(mobile_block), 1, ("NhwcConv",) * 11 + ("Mul", "ReduceMean") * 2),
+    Layout(
+        "unet",
+        one(unet, 16),
+        1,
+        ("NhwcConv",) * 4 + ("NhwcDepthToSpace", "Slice"),
+    ),
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)

@@ -42,6 +42,8 @@ def _added(op: Any, pads: tuple[int, ...]) -> tuple[int, ...]:
 class PadIntoConv(Rule):
     """Conv(Pad(x))  →  Conv(x) with more padding"""
 
+    shared = True
+
     def pattern(op, x, w):
         return op.Conv(op.Pad(x, ..., name="pad"), w, ..., name="conv")
 

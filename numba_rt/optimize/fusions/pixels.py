@@ -116,10 +116,27 @@ class SqueezedMap(Rule):
         return op.Squeeze(m.x, np.array([AXIS[int(a) % 4] for a in m.axes.constant.reshape(-1)], np.int64))
 
 
+class SqueezedRow(Rule):
+    """Transpose(Squeeze(Transpose(x), 2), (0, 2, 1))  →  Squeeze(x, 1)"""
+
+    shared = True
+
+    def pattern(op, x, axes):
+        row = op.Squeeze(op.Transpose(x, name="transpose"), axes)
+        return op.Transpose(row, name="last")
+
+    def check(m):
+        fits = _is_image(m) and m.last.op.perm == (0, 2, 1) and m.axes.constant is not None
+        return None if fits and (m.axes.constant.reshape(-1) % 4).tolist() == [2] else ""
+
+    def replace(op, m):
+        return op.Squeeze(m.x, np.array([1], np.int64))
+
+
 def _kept(m: Match) -> list[Any]:
     """Where the axes that are left are in NHWC data."""
     gone = {int(a) % 4 for a in m.axes.constant.reshape(-1)}
     return [AXIS[a] for a in range(4) if a not in gone]
 
 
-PIXELS = (MergedPixels, SplitPixels, FlattenedOperand, SqueezedMap)
+PIXELS = (MergedPixels, SplitPixels, FlattenedOperand, SqueezedMap, SqueezedRow)
