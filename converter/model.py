@@ -27,8 +27,8 @@ def convert(source: str | os.PathLike[str] | bytes | Any) -> Graph:
     """Read a model.
 
     Args:
-        source: path of an .onnx, .nrt or .rten file, its bytes, an onnx.ModelProto, or a ModelDef. External data
-            is read only from the directory of the file.
+        source: path of an .onnx, .nrt or .rten file, its bytes, an onnx.ModelProto, or a ModelDef. External
+            data is read only from the directory of the file.
 
     Raises:
         LoadError: the model is missing, damaged, unsafe or inconsistent.
