@@ -229,7 +229,7 @@ def _taken_name(node: Node, reuse: Reuse) -> str:
 
 def _prepare_kernels(calls: list[Call]) -> list[Callable[..., None]]:
     """Load or compile what the calls need; their machine code."""
-    signatures = [(call.kernel, *map(_type_number, call.args)) for call in calls]
+    signatures: list[tuple[Any, ...]] = [(call.kernel, *map(_type_number, call.args)) for call in calls]
     missing = {s: call for call, s in zip(calls, signatures, strict=True) if s not in _entries}
     if missing:
         wanted = [(s, call, tuple(_types[i] for i in s[1:])) for s, call in missing.items()]
