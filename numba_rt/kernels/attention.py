@@ -18,10 +18,10 @@ import numpy as np
 
 from numba_rt.jit import inline, kernel, prange, u
 from numba_rt.kernels import math as km
+from numba_rt.kernels.activation import ACTIVATIONS, activate, activation_address
 from numba_rt.kernels.packing import NR
-from numba_rt.simd.attention import dots, exponentials, weighted_sum
+from numba_rt.simd.attention import add_row, dots, exponentials, pack_keys, pack_values, weighted_sum
 from numba_rt.simd.isa import ISA
-from numba_rt.simd.shuffle import transpose_tile
 from numba_rt.simd.tile import MAX_K, tile
 
 __all__ = [
@@ -48,6 +48,7 @@ HIDDEN = np.float32(-1e37)
 
 NO_LENGTHS = np.zeros(1, np.int64)
 NO_ROWS = np.zeros(1, np.int64)
+TANH = ACTIVATIONS["Tanh"]
 f32 = np.float32
 INF = f32(math.inf)
 
@@ -74,6 +75,7 @@ def geometry(
     left: int = -1,
     right: int = -1,
     safe: bool = False,
+    capped: bool = False,
     tasks: int = 1,
     parts: int | None = None,
 ) -> np.ndarray:
@@ -85,7 +87,8 @@ def geometry(
     one batch item's number of keys to the next, and what is added to the number. offset: the position
     of the first query among the keys; None where queries are the last of the keys there are. left,
     right: how many keys beside its own a query sees; all if negative. safe: queries that see
-    nothing give 0 instead of NaN. parts: for `attention_rows`, into how many parts keys are cut.
+    nothing give 0 instead of NaN. capped: scores are limited by
+    tanh. parts: for `attention_rows`, into how many parts keys are cut.
     """
     bands = -(-m // MR)
     blocks = -(-bands // BANDS)
@@ -94,14 +97,15 @@ def geometry(
     return np.array(
         [batch, heads, heads // max(kv_heads, 1), m, n, d, dv, parts or blocks, *q, *k, *v, *y,
          mask is not None, *(mask or (1, 0, 0, 0, 0, 0)), bias is not None, *(bias or (1, 0, 0, 0, 0, 0)),
-         lengths is not None, *(lengths or (0, 0)), offset is None, offset or 0, left, right, safe],
+         lengths is not None, *(lengths or (0, 0)), offset is None, offset or 0, left, right, safe,
+         activation_address() if capped else 0],
         np.int64,
     )  # fmt: skip
 
 
 def factors(scale: float, softcap: float = 0.0) -> np.ndarray:
-    """The factors `f` of the kernels."""
-    return np.array([scale, softcap, 1 / softcap if softcap else 0.0], np.float32)
+    """The factors `f` of the kernels: what the products are multiplied with, and the cap, 0 for none."""
+    return np.array([scale / softcap if softcap else scale, softcap], np.float32)
 
 
 def work_size(n: int, d: int, dv: int) -> int:
@@ -111,62 +115,9 @@ def work_size(n: int, d: int, dv: int) -> int:
 
 
 @inline
-def _pack_keys(k, at, step, n, d, packed, to):
-    """Panels of NR keys, transposed; zeros past the last key."""
-    for j0 in range(0, n, NR):
-        cols = min(NR, n - j0)
-        source, target = at + j0 * step, to + j0 * d
-        if cols == NR:
-            whole = d // LANES * LANES
-            for i in range(0, whole, LANES):
-                for j in range(0, NR, LANES):
-                    transpose_tile(k, source + j * step + i, step, packed, target + i * NR + j, NR)
-        else:
-            whole = 0
-            for i in range(target, target + d * NR):
-                packed[u(i)] = f32(0)
-        for j in range(cols):
-            for i in range(whole, d):
-                packed[u(target + i * NR + j)] = k[u(source + j * step + i)]
-
-
-@inline
-def _pack_values(v, at, step, n, dv, packed, to):
-    """Panels of NR columns; zeros past the last column."""
-    for i0 in range(0, dv, NR):
-        cols = min(NR, dv - i0)
-        source, target = at + i0, to + i0 * n
-        if cols == NR:
-            for _ in range(n):
-                for i in range(NR):
-                    packed[u(target + i)] = v[u(source + i)]
-                source += step
-                target += NR
-        else:
-            for _ in range(n):
-                for i in range(cols):
-                    packed[u(target + i)] = v[u(source + i)]
-                for i in range(cols, NR):
-                    packed[u(target + i)] = f32(0)
-                source += step
-                target += NR
-
-
-@inline
 def mask_row(g, at, b, head):
     """Where the mask described at g[at] starts for a head of a batch item."""
     return b // g[at] * g[at + 1] + b % g[at] * g[at + 2] + head * g[at + 3]
-
-
-@inline
-def add_mask(scores, at, mask, start, step, n):
-    """Adds a row of a mask."""
-    if step == 1:
-        for j in range(n):
-            scores[u(at + j)] += mask[u(start + j)]
-    else:
-        for j in range(n):
-            scores[u(at + j)] += mask[u(start)]
 
 
 @inline
@@ -186,10 +137,10 @@ def is_hidden(mask, start, row_step, step, rows, n):
 
 
 @inline
-def soft_cap(scores, at, n, cap, inverse):
-    """cap * tanh(score / cap)"""
+def multiply(scores, at, n, factor):
+    """Multiplies n numbers."""
     for j in range(at, at + n):
-        scores[u(j)] = cap * km.tanh(scores[u(j)] * inverse)
+        scores[u(j)] *= factor
 
 
 @inline
@@ -207,7 +158,8 @@ def _score(q, q_at, q_step, packed, keys_at, d, height, scale, cols, work, at, n
     cols = (cols + LANES - 1) // LANES * LANES
     for i in range(0, d, MAX_K):
         tile(
-            q, q_at + i, q_step, no_rows, 0, 0, 0, 1, min(MAX_K, d - i), packed, keys_at + i * NR, d * NR, d * NR,
+            q, q_at + i, q_step, no_rows, 0, 0, 0, 1, min(MAX_K, d - i),
+            packed, keys_at + i * NR, d * NR, d * NR,
             work, at, KEYS, cols, none, -1, none, -1, 0 if i == 0 else 1, scale, -INF, INF, height, tiles,
         )  # fmt: skip
 
@@ -232,8 +184,8 @@ def attention(q, k, v, mask, bias, lengths, no_rows, tiles, g, f, work, y, tasks
             block, head, b = unit % blocks, unit // blocks % heads, unit // blocks // heads
             kv = b * (heads // group) + head // group
             if kv != packed:
-                _pack_keys(k, g[12] + b * g[13] + head // group * g[14], g[15], n, d, work, keys)
-                _pack_values(v, g[16] + b * g[17] + head // group * g[18], g[19], n, dv, work, values)
+                pack_keys(k, g[12] + b * g[13] + head // group * g[14], g[15], n, d, work, keys)
+                pack_values(v, g[16] + b * g[17] + head // group * g[18], g[19], n, dv, work, values)
                 packed = kv
             q0, y0 = g[8] + b * g[9] + head * g[10], g[20] + b * g[21] + head * g[22]
             mask0, bias0 = mask_row(g, 25, b, head), mask_row(g, 32, b, head)
@@ -258,17 +210,19 @@ def attention(q, k, v, mask, bias, lengths, no_rows, tiles, g, f, work, y, tasks
                             mask, mask0 + m0 * g[29] + j0 * g[30], g[29], g[30], height, cols
                         ):
                             continue
-                    _score(q, q0 + m0 * g[11], g[11], work, keys + j0 * d, d, height, f[0], cols, work, scores,
-                           no_rows, f, tiles)  # fmt: skip
+                    _score(q, q0 + m0 * g[11], g[11], work, keys + j0 * d, d, height, f[0], cols,
+                           work, scores, no_rows, f, tiles)  # fmt: skip
+                    if cap != f32(0):
+                        activate(g[46], work, scores, height, cols, KEYS, TANH, cap, cap)
                     seen = not work[u(totals + state)] < f32(0)
                     for r in range(height):
                         s = scores + r * KEYS
                         if cap != f32(0):
-                            soft_cap(work, s, cols, cap, f[2])
+                            multiply(work, s, cols, cap)
                         if g[24] != 0:
-                            add_mask(work, s, mask, mask0 + (m0 + r) * g[29] + j0 * g[30], g[30], cols)
+                            add_row(work, s, mask, mask0 + (m0 + r) * g[29] + j0 * g[30], g[30], cols)
                         if g[31] != 0:
-                            add_mask(work, s, bias, bias0 + (m0 + r) * g[36] + j0 * g[37], g[37], cols)
+                            add_row(work, s, bias, bias0 + (m0 + r) * g[36] + j0 * g[37], g[37], cols)
                         if g[43] >= 0 or g[44] >= 0:
                             hi = at + r + g[44] + 1 if g[44] >= 0 else cols
                             hide_outside(work, s, cols, at + r - g[43] if g[43] >= 0 else np.int64(0), hi)
@@ -331,13 +285,14 @@ def attention_rows(q, k, v, mask, bias, lengths, g, f, work, y, tasks):
             for r in range(m):
                 s, cols, result = scores + r * span, last - first, results + (unit * m + r) * stored
                 if cap != f32(0):
-                    soft_cap(work, s, cols, cap, f[2])
+                    activate(g[46], work, s, 1, cols, span, TANH, cap, cap)
+                    multiply(work, s, cols, cap)
                 if g[24] != 0:
                     row = mask_row(g, 25, b, head) + r * g[29] + first * g[30]
-                    add_mask(work, s, mask, row, g[30], cols)
+                    add_row(work, s, mask, row, g[30], cols)
                 if g[31] != 0:
                     row = mask_row(g, 32, b, head) + r * g[36] + first * g[37]
-                    add_mask(work, s, bias, row, g[37], cols)
+                    add_row(work, s, bias, row, g[37], cols)
                 if g[43] >= 0 or g[44] >= 0:
                     at = offset + r - first
                     hi = at + g[44] + 1 if g[44] >= 0 else cols

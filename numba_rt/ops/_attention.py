@@ -74,7 +74,10 @@ class Extras:
 
 
 def lower_attention(
-    low: Lowering, views: tuple[View, View, View, View], heads: tuple[Heads, Heads, Heads, Heads], extras: Extras
+    low: Lowering,
+    views: tuple[View, View, View, View],
+    heads: tuple[Heads, Heads, Heads, Heads],
+    extras: Extras,
 ) -> None:
     """Calls the kernel for Q, K, V and the result."""
     q, k, v, y = heads
@@ -101,6 +104,7 @@ def lower_attention(
         mask=masks[0], bias=masks[1],
         lengths=None if lengths is None else (1 if lengths.size > 1 else 0, extras.length_shift),
         offset=extras.offset, left=extras.left, right=extras.right, safe=extras.safe,
+        capped=extras.softcap != 0,
         tasks=tasks, parts=parts,
     )  # fmt: skip
     f = kernels.factors(extras.scale, extras.softcap)

@@ -38,7 +38,9 @@ class FusedAttention(Op):
         q = head_shape(Q, "Q", self.heads, self.q_merged)
         k = head_shape(K, "K", self.kv_heads, self.k_merged)
         v = head_shape(V, "V", self.kv_heads, self.v_merged)
-        if not (same_dim(q[3], k[3]) and same_dim(k[2], v[2]) and same_dim(q[0], k[0]) and same_dim(k[0], v[0])):
+        if not (
+            same_dim(q[3], k[3]) and same_dim(k[2], v[2]) and same_dim(q[0], k[0]) and same_dim(k[0], v[0])
+        ):
             raise ShapeError(f"Q = {Q}, K = {K} and V = {V} do not belong together")
         for name, fact in (("mask", mask), ("bias", bias)):
             if fact is not None:

@@ -13,6 +13,7 @@ from numba_rt.optimize.branches import take_known_branches
 from numba_rt.optimize.chains import fuse_chains
 from numba_rt.optimize.constants import fold_constants, lift_sizes, merge_common, remove_dead
 from numba_rt.optimize.fusions.activation import ACTIVATIONS
+from numba_rt.optimize.fusions.attention import ATTENTION, PROJECTIONS
 from numba_rt.optimize.fusions.conv import CONV_WEIGHTS, CONVS, BatchNormToScale
 from numba_rt.optimize.fusions.conv_inputs import CONV_INPUTS
 from numba_rt.optimize.fusions.conv_transpose import CONV_TRANSPOSES
@@ -46,6 +47,8 @@ PIPELINE: tuple[Callable[[Graph, Report], None], ...] = (
     merge_common,  # two convolutions of one image share its Transpose
     RuleSet(*SOFTMAX),  # before products: they would take the scale
     RuleSet(*MATMULS),
+    RuleSet(*ATTENTION),  # after products, which have taken up scales and transposes
+    RuleSet(*PROJECTIONS),
     RuleSet(*CONVS),
     RuleSet(*ADD_NORM),  # after products: a residual costs nothing in their store
     fold_constants,  # what the rules made of weights

@@ -48,14 +48,14 @@ def _emit(context: Any, builder: ir.IRBuilder, signature: Any, args: list[ir.Val
     rows = [builder.load(row(x, args[1], args[2], k), align=bits // 8) for k in range(n)]
     distance = n // 2
     while distance:
-        rows = _swap_blocks(builder, rows, distance)
+        rows = swap_blocks(builder, rows, distance)
         distance //= 2
     for k in range(n):
         builder.store(rows[k], row(y, args[4], args[5], k), align=bits // 8)
     return context.get_dummy_value()
 
 
-def _swap_blocks(builder: ir.IRBuilder, rows: list[ir.Value], d: int) -> list[ir.Value]:
+def swap_blocks(builder: ir.IRBuilder, rows: list[ir.Value], d: int) -> list[ir.Value]:
     """Exchange the off-diagonal d × d blocks of every 2d × 2d block."""
     n = len(rows)
     index = ir.VectorType(ir.IntType(32), n)

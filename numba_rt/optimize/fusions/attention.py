@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from numba_rt.dtypes import FLOAT32
-from numba_rt.graph import Node, Value
+from numba_rt.graph import Value
 from numba_rt.optimize.fusions.matmul import HEADS
 from numba_rt.optimize.pattern import Match
 from numba_rt.optimize.rule import Builder, Rule
@@ -17,11 +17,12 @@ from numba_rt.optimize.rule import Builder, Rule
 class Attention(Rule):
     """FusedMatMul(Softmax(scale * q @ k' + mask), v)  →  FusedAttention(q, k, v, mask)"""
 
-    def pattern(op, q, k, v, mask):
+    def pattern(op, q, k, v, mask, bias):
         scores = op.FusedMatMul(q, k, None, None, name="scores")
         masked = op.FusedMatMul(q, k, None, mask, name="scores")
         softmaxes = (
             op.MaskedSoftmax(scores, mask, name="softmax"),
+            op.MaskedSoftmax(scores + bias, mask, name="softmax"),
             op.Softmax(masked, name="softmax"),
             op.Softmax(scores, name="softmax"),
         )
@@ -37,19 +38,23 @@ class Attention(Rule):
             return "keys or values are transposed"
         if any(p.activation or p.lo > -np.inf or p.hi < np.inf or p.packed for p in (scores, product)):
             return "a product has more to do"
+        if m.bound.get("bias") is not None and m.softmax.op.scale != 1:
+            return "a sum is scaled"
         return _differing_heads(m, len(shape))
 
     def replace(op, m):
         scores, product = m.scores.op, m.product.op
         flat = m.q.fact.rank == 3
         q, k = _sizes(m.q, scores.a_heads), _sizes(m.k, scores.b_heads)
-        mask = m.bound.get("mask")
-        if mask is not None and flat and mask.fact.rank == 3:
-            mask = op.Unsqueeze(mask, np.array([1]))
+        masks = [m.bound.get("mask"), m.bound.get("bias")]
+        for i, mask in enumerate(masks):
+            if mask is not None and flat and mask.fact.rank == 3:
+                masks[i] = op.Unsqueeze(mask, np.array([1]))
+        scale, safe = getattr(m.softmax.op, "scale", 1.0), getattr(m.softmax.op, "safe", False)
         made = op.FusedAttention(
-            m.q, m.k, m.v, mask, None, heads=1 if flat else q[1], kv_heads=1 if flat else k[1],
-            scale=scores.alpha * getattr(m.softmax.op, "scale", 1.0), safe=getattr(m.softmax.op, "safe", False),
-            q_merged=flat or scores.a_heads, k_merged=flat or scores.b_heads, v_merged=flat or product.b_heads,
+            m.q, m.k, m.v, *masks, heads=1 if flat else q[1], kv_heads=1 if flat else k[1],
+            scale=scores.alpha * scale, safe=safe, q_merged=flat or scores.a_heads,
+            k_merged=flat or scores.b_heads, v_merged=flat or product.b_heads,
             y_merged=flat or product.c_heads,
         )  # fmt: skip
         return _split(op, made, q[1], m.v.fact.shape[-1]) if product.c_heads else made
@@ -126,13 +131,18 @@ class AttentionOperands(Rule):
         return op.add(changed, *inputs)
 
 
-def _unmoved(node: Node) -> tuple[Any, list[Value | None]] | None:
+def _unmoved(node: Any) -> tuple[Any, list[Any]] | None:
     """The operator and inputs without one kind of movement before it."""
     op, inputs = node.op, list(node.inputs)
     for i, flag in enumerate(("q_merged", "k_merged", "v_merged")):
         x, maker = inputs[i], inputs[i].producer
         merged = getattr(op, flag)
-        if maker is None or maker.op.op_type != "Transpose" or x.fact.rank != 4 or tuple(maker.op.perm) != HEADS:
+        if (
+            maker is None
+            or maker.op.op_type != "Transpose"
+            or x.fact.rank != 4
+            or tuple(maker.op.perm) != HEADS
+        ):
             continue
         inputs[i] = maker.inputs[0]
         return dataclasses.replace(op, **{flag: not merged}), inputs
@@ -143,7 +153,7 @@ def _unmoved(node: Node) -> tuple[Any, list[Value | None]] | None:
     return None
 
 
-def _repeated(x: Value) -> Value | None:
+def _repeated(x: Any) -> Any:
     """y of shape (b, heads, n, d) if x is each of its heads several times."""
     nodes = _chain(x, "Reshape", "Expand", "Unsqueeze|Reshape")
     if nodes is None:
@@ -159,7 +169,7 @@ def _repeated(x: Value) -> Value | None:
     return y if fits else None
 
 
-def _chain(x: Value, *op_types: str) -> list[Node] | None:
+def _chain(x: Any, *op_types: str) -> list[Any] | None:
     """The nodes that made a value, last first, if they are of these operators."""
     nodes = []
     for op_type in op_types:
@@ -186,28 +196,33 @@ class SharedProjections(Rule):
         products = [p for _, p in found.values()]
         weights = [_weights(p) for p in products]
         widths = [w.shape[1] for w in weights]
-        biases = [p.inputs[2].constant if _has(p, 2) else np.zeros(w, np.float32) for p, w in zip(products, widths)]
-        bias = np.concatenate(biases) if any(_has(p, 2) for p in products) else None
+        bias = None
+        if any(_has(p, 2) for p in products):
+            none = [np.zeros(w, np.float32) for w in widths]
+            given = [p.inputs[2].constant if _has(p, 2) else None for p in products]
+            bias = np.concatenate([z if x is None else x for x, z in zip(given, none, strict=True)])
         made = op.FusedMatMul(products[0].inputs[0], np.concatenate(weights, 1), bias)
-        parts = op.Split(made, np.array(widths, np.int64), axis=-1, outputs=len(widths), n_outputs=len(widths))
+        parts = op.Split(
+            made, np.array(widths, np.int64), axis=-1, outputs=len(widths), n_outputs=len(widths)
+        )
         changes = {}
         for (position, (flag, _)), part in zip(found.items(), parts, strict=True):
             inputs[position], changes[flag] = part, True
         return op.add(dataclasses.replace(node.op, **changes), *inputs)
 
 
-def _has(node: Node, position: int) -> bool:
+def _has(node: Any, position: int) -> bool:
     return len(node.inputs) > position and node.inputs[position] is not None
 
 
-def _weights(product: Node) -> np.ndarray:
+def _weights(product: Any) -> np.ndarray:
     weights = product.inputs[1].constant.T if product.op.transB else product.inputs[1].constant
     return (weights * np.float32(product.op.alpha)).astype(np.float32, copy=False)
 
 
-def _projections(attention: Node) -> dict[int, tuple[str, Node]]:
+def _projections(attention: Any) -> dict[int, tuple[str, Any]]:
     """Operands of an attention that are products of one value with constant weights, read by nobody else."""
-    groups: dict[int, dict[int, tuple[str, Node]]] = {}
+    groups: dict[int, dict[int, tuple[str, Any]]] = {}
     for position, flag in enumerate(("q_merged", "k_merged", "v_merged")):
         x = attention.inputs[position]
         product = _projection(x, attention) if getattr(attention.op, flag) else None
@@ -216,14 +231,16 @@ def _projections(attention: Node) -> dict[int, tuple[str, Node]]:
     return max(groups.values(), key=len, default={})
 
 
-def _projection(x: Value, reader: Node) -> Node | None:
+def _projection(x: Any, reader: Any) -> Any:
     while x.producer is not None and x.uses == [reader] and x.fact.rank >= 3:
         node = x.producer
         if node.op.op_type == "Reshape":
             reader, x = node, node.inputs[0]
             continue
         op = node.op
-        simple = op.op_type == "FusedMatMul" and not (op.activation or op.packed or op.lo > -np.inf or op.hi < np.inf)
+        simple = op.op_type == "FusedMatMul" and not (
+            op.activation or op.packed or op.lo > -np.inf or op.hi < np.inf
+        )
         if not simple or x.fact.rank != 3 or _has(node, 3) or op.a_heads or op.b_heads or op.c_heads:
             return None
         w, bias = node.inputs[1], node.inputs[2] if _has(node, 2) else None
