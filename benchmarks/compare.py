@@ -55,6 +55,18 @@ def compile_here(engine: Engine, path: Path, feeds: Feeds, folder: Path) -> None
         engine.open(path, feeds, folder / "unused.npz")
 
 
+def cold_seconds(path: Path, feeds: Feeds, threads: int, folder: Path) -> float | None:
+    """Seconds to import, load and run once with an empty kernel cache; None if the model does not run."""
+    with tempfile.TemporaryDirectory(dir=folder) as cache:
+        engine = Engine(OURS, threads, {"NUMBA_RT_CACHE_DIR": cache})
+        try:
+            return engine.open(path, feeds, folder / "unused.npz").seconds
+        except EngineError:
+            return None
+        finally:
+            engine.close()
+
+
 def models(paths: list[Path]) -> list[Path]:
     """The files named, and those in the folders named."""
     found: list[Path] = []
@@ -71,9 +83,12 @@ def of_model(path: Path, options: argparse.Namespace, settings: Settings, folder
     inputs = ModelInputs(path)
     file = path if options.batch is None else inputs.set_batch(options.batch, folder)
     feeds, sizes = inputs.feeds(dict(options.size), dict(options.fill))
+    cold = cold_seconds(file, feeds, settings.threads, folder) if options.cold else None
     compile_kernels(file, feeds, settings, folder)
     with started(list(settings.engines), settings.threads) as engines:
         found = compare(engines, file, feeds, settings, folder)
+    if cold is not None and OURS in found:
+        found[OURS]["cold_seconds"] = cold
     return {"name": path.stem, "batch": options.batch, "sizes": sizes, "engines": found}
 
 
@@ -125,6 +140,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--threads", type=int, default=2)
     made.add_argument("--rounds", type=int, default=10)
     made.add_argument("--turn", type=float, default=0.25, help="seconds each runtime runs in a round")
+    made.add_argument("--cold", action="store_true", help="also the first run with an empty kernel cache")
     made.add_argument("--json", type=Path, help="file of results; those of other models stay in it")
     made.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the ratios")
     made.add_argument("--readme", type=Path, metavar="FILE.json", help="write the README's table and stop")

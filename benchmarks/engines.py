@@ -37,6 +37,11 @@ class Opened:
     load_seconds: float
     first_seconds: float
 
+    @property
+    def seconds(self) -> float:
+        """All of it."""
+        return self.import_seconds + self.load_seconds + self.first_seconds
+
 
 def installed() -> list[str]:
     """The runtimes that are here."""
@@ -46,11 +51,13 @@ def installed() -> list[str]:
 class Engine:
     """A runtime in its process."""
 
-    def __init__(self, name: str, threads: int) -> None:
+    def __init__(self, name: str, threads: int, environment: Mapping[str, str] | None = None) -> None:
         context = multiprocessing.get_context("spawn")
         self.name = name
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(name, threads, theirs), daemon=True)
+        self._process = context.Process(
+            target=_serve, args=(name, threads, environment or {}, theirs), daemon=True
+        )
         self._process.start()
         theirs.close()
 
@@ -88,9 +95,9 @@ class Engine:
         return answer
 
 
-def _serve(name: str, threads: int, connection: Connection) -> None:
+def _serve(name: str, threads: int, environment: Mapping[str, str], connection: Connection) -> None:
     """Answer messages until the other side hangs up."""
-    os.environ.update(OMP_NUM_THREADS=str(threads), NUMBA_RT_PROGRESS="0")
+    os.environ.update(OMP_NUM_THREADS=str(threads), NUMBA_RT_PROGRESS="0", **environment)
     state = _State(name, threads)
     while True:
         try:

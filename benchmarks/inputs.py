@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -54,7 +55,7 @@ class ModelInputs:
             fills: for each input named, the number that all its elements are.
             seed: of the random numbers.
         """
-        rng, used, feeds = np.random.default_rng(seed), {}, {}
+        rng, used, feeds, assumed = np.random.default_rng(seed), {}, {}, []
         for value in self.values:
             shape = []
             for axis, d in enumerate(value.type.tensor_type.shape.dim):
@@ -62,10 +63,13 @@ class ModelInputs:
                 given = [s for s in sizes if any(fnmatchcase(name, s) for name in names)]
                 if not d.HasField("dim_value"):
                     used.update({s: sizes[s] for s in given[:1]})
+                    assumed += [] if given else [d.dim_param or names[1]]
                 symbolic = sizes[given[0]] if given else 1
                 shape.append(d.dim_value if d.HasField("dim_value") else symbolic)
             dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
             feeds[value.name] = _array(value.name, tuple(shape), dtype, fills, rng)
+        if assumed:
+            print(f"size 1 is assumed for {', '.join(dict.fromkeys(assumed))}", file=sys.stderr)
         return feeds, used
 
 

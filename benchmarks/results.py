@@ -17,18 +17,9 @@ FORMAT = 1
 BEGIN = "<!-- benchmarks: begin -->"
 END = "<!-- benchmarks: end -->"
 HEADS = (
-    "model",
-    "runtime",
-    "median ms",
-    "    p10",
-    "    p90",
-    "ratio",
-    "GFLOP/s",
-    "import s",
-    "load s",
-    "first s",
-)
-HEADS += ("peak MB", "difference")
+    "model", "runtime", "median ms", "    p10", "    p90", "ratio", "GFLOP/s", "import s", "load s",
+    "first s", "cold s", "peak MB", "difference",
+)  # fmt: skip
 TITLES = {"numba_rt": "numba_rt", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 
 
@@ -102,13 +93,14 @@ def table(results: Sequence[dict[str, Any]], heads: bool = True) -> str:
 def _line(result: dict[str, Any], name: str, of: dict[str, Any]) -> tuple[str, ...]:
     label = f"{result['name']} {described(result)}".strip()
     if "error" in of:
-        return (label, name, *[""] * 10, of["error"])
+        return (label, name, *[""] * (len(HEADS) - 2), of["error"])
     beside = ratio(result["engines"]) if name == OURS else None
     rate = f"{result['flops'] / of['median'] / 1e9:.1f}" if result.get("flops") else ""
     return (
         label, name, *(f"{of[k] * 1e3:.3f}" for k in ("median", "p10", "p90")),
         "" if beside is None else f"{beside:.2f}", rate,
         *(f"{of[f'{k}_seconds']:.2f}" for k in ("import", "load", "first")),
+        f"{of['cold_seconds']:.1f}" if "cold_seconds" in of else "",
         f"{of['peak_bytes'] / 1e6:.0f}" if of["peak_bytes"] else "",
         f"{of['relative_difference']:.1e}" if "relative_difference" in of else "",
     )  # fmt: skip

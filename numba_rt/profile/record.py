@@ -253,6 +253,8 @@ class _Lane(Lane):
             self.arena = self.lent.arena
             self._made.clear()
         if plan not in self._made:
+            for old in [p for p in self._made if p.is_retired]:
+                del self._made[old]
             if len(self._made) >= MOST_INSTANCES:
                 self._made.clear()
             parts = self._recorder.steps.of_plan(plan, self._recorder.depth)

@@ -53,7 +53,9 @@ def test_a_model(model: str, tmp_path: Path) -> None:
     assert {"numba_rt", "onnxruntime"} <= set(installed())
     file, plot = tmp_path / "folder" / "found.json", tmp_path / "plot.svg"
     argv = ["--rounds", "1", "--turn", "0.01", "--engines", "numba_rt,onnxruntime", "--threads", "1"]
-    done = compare(model, *argv, "--batch", "3", "-s", "width=5", "--json", str(file), "--plot", str(plot))
+    done = compare(
+        model, *argv, "--batch", "3", "-s", "width=5", "--json", str(file), "--plot", str(plot), "--cold"
+    )
     assert done.returncode == 0, done.stderr
     assert "tiny batch 3, width 5" in done.stdout
     stored = json.loads(file.read_text())
@@ -65,6 +67,7 @@ def test_a_model(model: str, tmp_path: Path) -> None:
         assert 0 < engine["least"] <= engine["p10"] <= engine["median"] <= engine["p90"]
         assert engine["runs"] >= 1 and engine["load_seconds"] > 0
     assert found["engines"]["numba_rt"]["difference"] == 0
+    assert found["engines"]["numba_rt"]["cold_seconds"] > found["engines"]["numba_rt"]["load_seconds"]
     assert ElementTree.fromstring(plot.read_text()).tag.endswith("svg")
 
 
