@@ -17,6 +17,7 @@ from converter.rten_schema import (
     INTEGER_INPUTS,
     NARROWED_OUTPUTS,
     OPERATORS,
+    TRUTHS,
 )
 from numba_rt.dtypes import BOOL, FLOAT32, INT32, INT64, NUMPY_TO_ONNX
 from numba_rt.errors import LoadError
@@ -53,6 +54,8 @@ class Reader:
         self.names = self._names()
         self.made: list[NodeDef] = []
         self.constants: list[TensorDef] = []
+        self.others: dict[tuple[str, np.dtype[Any]], str] = {}
+        """Names of values in other dtypes."""
         self.integers: set[str] = set()
         """Values that an operator reads as integers."""
         self._fresh = 0
@@ -157,12 +160,13 @@ class Reader:
         for dtype, positions in ((INT64, INT64_INPUTS), (BOOL, BOOL_INPUTS)):
             for i in positions.get(op_type, ()):
                 if i < len(inputs) and inputs[i]:
-                    inputs[i] = self._cast(inputs[i], self._new_name(inputs[i]), dtype)
+                    inputs[i] = self._as(inputs[i], dtype)
         narrowed = []
         for i in NARROWED_OUTPUTS.get(op_type, ()):
             if i < len(outputs) and outputs[i]:
                 wide = self._new_name(outputs[i])
                 narrowed.append((wide, outputs[i]))
+                self.others[outputs[i], BOOL if op_type in TRUTHS else INT64] = wide
                 outputs[i] = wide
         op_type = "ScatterElements" if op_type == "Scatter" else op_type
         self.made.append(
@@ -177,6 +181,12 @@ class Reader:
     def _new_name(self, wish: str) -> str:
         self._fresh += 1
         return f"{wish}/rten{self.depth}.{self._fresh}"
+
+    def _as(self, name: str, dtype: np.dtype[Any]) -> str:
+        """The name of a value in another dtype, which it perhaps had before it became int32."""
+        if (name, dtype) not in self.others:
+            self.others[name, dtype] = self._cast(name, self._new_name(name), dtype)
+        return self.others[name, dtype]
 
     def _cast(self, source: str, target: str, dtype: np.dtype[Any]) -> str:
         self.made.append(cast(source, target, dtype))

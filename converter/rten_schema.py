@@ -142,9 +142,14 @@ BOOL_INPUTS: dict[str, tuple[int, ...]] = {
     "Xor": (0, 1),
 }  # fmt: skip
 
+TRUTHS = frozenset(
+    ("And", "Dropout", "Equal", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual", "Not",
+     "Or", "Xor")
+)  # fmt: skip
+"""Operators that make truth values."""
+
 NARROWED_OUTPUTS: dict[str, tuple[int, ...]] = {
-    **dict.fromkeys(("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"), (0,)),
-    **dict.fromkeys(("And", "IsInf", "IsNaN", "Not", "Or", "Xor"), (0,)),
+    **dict.fromkeys(TRUTHS, (0,)),
     **dict.fromkeys(("ArgMax", "ArgMin", "NonMaxSuppression", "NonZero"), (0,)),
     **dict.fromkeys(("SequenceLength", "Shape", "Size"), (0,)),
     "Dropout": (1,), "TopK": (1,),

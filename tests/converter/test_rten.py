@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from rten_convert.errors import ConversionError
 
 import numba_rt
+from converter.rten import read_rten
 from converter.rten_schema import ATTRIBUTES, OPERATORS
 from numba_rt.cli import main
 from numba_rt.errors import LoadError, NumbaRtError, UnsupportedOp
@@ -235,6 +236,14 @@ def test_models(make: Any, feeds: dict[str, np.ndarray], version: int, tmp_path:
     check(path, expected, feeds)
     if version == 2:
         check(path.read_bytes(), expected, feeds)
+
+
+def test_truth_values_stay_so_between_operators() -> None:
+    """Only those that leave the model become int32."""
+    definition = read_rten(converted(network()))
+    assert definition.graph is not None
+    casts = [n for n in definition.graph.node if n.op_type == "Cast"]
+    assert not [n for n in casts if n.attribute[0].i == BOOL]
 
 
 def test_what_a_model_declares_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
