@@ -13,10 +13,14 @@ import numpy as np
 from numba_rt import threads as thread_pool
 from numba_rt.collection import paused
 from numba_rt.dtypes import STRING, dtype_name
-from numba_rt.errors import InputError
+from numba_rt.errors import InputError, LoadError
 from numba_rt.feeds import check_feed
+from numba_rt.format.container import is_nrt, open_container
+from numba_rt.format.ready import Prepared, open_prepared, write_prepared
+from numba_rt.format.writer import write_model
 from numba_rt.graph import Dim, Fact, Graph, Sym, Value
 from numba_rt.optimize import Report, optimize
+from numba_rt.origin import Origin
 from numba_rt.plan import Plan, schedule
 from numba_rt.printable import printable
 from numba_rt.program import program_of
@@ -51,9 +55,15 @@ def load(
         UnsupportedOp: it uses operators that are not implemented; all are listed.
     """
     with paused():
+        origin = Origin.of(source)
+        is_file = optimize and is_nrt(source)
+        prepared = open_prepared(open_container(source), precision) if is_file else ""
+        if isinstance(prepared, Prepared):
+            report = Report(fired=list(prepared.rewrites))
+            return Model(prepared.graph, threads, True, precision, report, list(prepared.declared), origin)
         from converter import convert  # the one import against the direction of the layers
 
-        return Model(convert(source), threads=threads, optimized=optimize, precision=precision)
+        return Model(convert(source), threads, optimize, precision, origin=origin)
 
 
 @dataclass(frozen=True)
@@ -117,6 +127,9 @@ class Model:
     optimized: bool = True
     precision: str = "fast"
     report: Report = field(default_factory=lambda: Report())
+    declared: list[Fact] | None = None
+    """What the model declares of its outputs, given with a graph that is optimised already."""
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
         if self.precision not in ("fast", "strict"):
@@ -125,12 +138,16 @@ class Model:
         wanted = thread_pool.default_count() if self.threads is None else self.threads
         self.threads = thread_pool.checked_count(wanted)
         self.inputs = [TensorInfo.of(v) for v in self.graph.inputs]
-        declared = [TensorInfo.of(v) for v in self.graph.outputs]
         self.metadata = dict(self.graph.metadata)
         self._facts = [v.fact for v in self.graph.inputs]
         self._expected = [(v.name, _plain_dtype(v.fact)) for v in self.graph.inputs]
         self._accepted: set[tuple[tuple[int, ...], ...]] = set()
-        self.report = optimize(self.graph, only_required=not self.optimized)
+        if self.declared is None:
+            self.declared = [v.fact for v in self.graph.outputs]
+            self.report = optimize(self.graph, only_required=not self.optimized)
+        declared = [
+            TensorInfo.of(Value(v.name, f)) for v, f in zip(self.graph.outputs, self.declared, strict=True)
+        ]
         if os.environ.get("NUMBA_RT_EXPLAIN", "0") not in ("", "0"):
             explain(self.report, self.graph.name)
         inferred = [TensorInfo.of(v) for v in self.graph.outputs]
@@ -187,6 +204,29 @@ class Model:
         feeds = dict(zip((i.name for i in self.inputs), args, strict=False)) | named
         assert self.threads is not None
         return measure(self._program, self._check(feeds), runs, warmup, self.graph.name, self.threads)
+
+    def save(self, path: str | os.PathLike[str], *, prepack: bool = False) -> None:
+        """Write the model, as it was before optimisation, to a .nrt file.
+
+        Args:
+            path: where to; a file of that name is replaced in one step.
+            prepack: also store the optimised graph with its packed weights.
+
+        Raises:
+            LoadError: the file the model was loaded from has changed, or the model cannot be stored.
+        """
+        if self.origin is None:
+            raise LoadError("the model was made of a graph: only one that was loaded can be saved")
+        if prepack and not self.optimized:
+            raise LoadError("the model was loaded with optimize=False: it has no optimised graph to save")
+        definition = self.origin.definition()
+        if prepack:
+            assert self.declared is not None
+            write_prepared(
+                path, definition, self.graph, self.declared, self.report.fired, precision=self.precision
+            )
+        else:
+            write_model(path, definition)
 
     def _positions(self, names: Sequence[str]) -> list[int]:
         known = [o.name for o in self.outputs]

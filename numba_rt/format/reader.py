@@ -14,7 +14,11 @@ from numba_rt.errors import FormatError
 from numba_rt.format.container import ALIGNMENT, Container, Kind
 from numba_rt.format.definition import ModelDef, TensorDef
 from numba_rt.format.limits import LIMITS, Limits
+from numba_rt.format.ready_definition import ReadyDef
 from numba_rt.format.verifier import Verifier
+
+SIGNATURE = 32
+"""Bytes of the signature of an optimised graph."""
 
 STRINGS = 8
 """ONNX's element type of tensors of strings."""
@@ -61,6 +65,41 @@ def read_model(container: Container, limits: Limits = LIMITS) -> ModelDef:
         raise FormatError(f"{container.where} is damaged: it has no graph")
     _place(container, verifier.tensors, limits, in_memory=False)
     return model
+
+
+def read_ready(
+    container: Container, data: bytes, limits: Limits = LIMITS
+) -> tuple[ReadyDef, list[TensorDef]]:
+    """The optimised graph of a FlatBuffer, and its tensors.
+
+    Raises:
+        FormatError: it is damaged.
+    """
+    verifier = Verifier(data, limits)
+    ready: ReadyDef = verifier.root("Ready")
+    if ready.graph is None:
+        raise FormatError(f"{container.where} is damaged: its optimised graph is empty")
+    _place(container, verifier.tensors, limits, in_memory=True)
+    return ready, verifier.tensors
+
+
+def split_ready(container: Container) -> tuple[str, bytes, bytes]:
+    """Of the section of the optimised graph: what it fits, who made it, the FlatBuffer.
+
+    Raises:
+        FormatError: the section is absent or damaged.
+    """
+    data = container.bytes_of(Kind.READY).tobytes()
+    length = int.from_bytes(data[:8], "little")
+    start = 8 + length + SIGNATURE
+    start += -start % ALIGNMENT
+    if not data or start > len(data):
+        raise FormatError(f"{container.where} is damaged: its optimised graph has no head")
+    try:
+        key = data[8 : 8 + length].decode()
+    except UnicodeDecodeError:
+        raise FormatError(f"{container.where} is damaged: its optimised graph has no key") from None
+    return key, data[8 + length : 8 + length + SIGNATURE], data[start:]
 
 
 def _place(container: Container, tensors: Iterable[TensorDef], limits: Limits, in_memory: bool) -> None:

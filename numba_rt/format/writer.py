@@ -7,6 +7,7 @@ import secrets
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,7 +27,6 @@ from numba_rt.format.container import (
 )
 from numba_rt.format.definition import Held, ModelDef, Source, TensorDef, tensors_in
 from numba_rt.format.limits import LIMITS
-from numba_rt.format.pack import pack
 from numba_rt.format.reader import STRINGS, checked_count, encode_strings
 from numba_rt.format.ready_definition import ReadyDef
 
@@ -36,10 +36,19 @@ Progress = Callable[[int, int], None]
 STEP = 1 << 24
 
 
+@dataclass(frozen=True)
+class Optimised:
+    """An optimised graph to be stored, what it fits, and what signs it."""
+
+    graph: ReadyDef
+    fits: str
+    sign: Callable[[str, bytes, Iterable[TensorDef]], bytes]
+
+
 def write_model(
     path: str | os.PathLike[str],
     model: ModelDef,
-    ready: tuple[str, ReadyDef] | None = None,
+    optimised: Optimised | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Write a model, replacing a file of that name when all is written.
@@ -47,28 +56,43 @@ def write_model(
     Args:
         path: where to.
         model: what to write; offsets of its tensors are set.
-        ready: the optimised graph and the key of what it fits.
+        optimised: what the optimiser made of it.
         progress: is told how many bytes are written.
 
     Raises:
         LoadError: a tensor cannot be read, or the model cannot be stored.
         OSError: the file cannot be written.
     """
+    with replacing(path) as file:
+        write_to(file, model, optimised, progress)
+
+
+def write_to(
+    file: BinaryIO,
+    model: ModelDef,
+    optimised: Optimised | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write a model to an open file, from its start."""
+    from numba_rt.format.pack import pack  # imports the flatbuffers package, which reading does without
+
     layout = _Layout()
     for tensor in tensors_in(model):
         layout.place(tensor, in_memory=False)
-    for tensor in tensors_in(ready[1]) if ready else ():
-        layout.place(tensor, in_memory=True)
     sections = {Kind.GRAPH: np.frombuffer(pack(model, "Model"), np.uint8)}
-    if ready:
-        sections[Kind.READY] = np.frombuffer(_keyed(ready[0], pack(ready[1], "Ready")), np.uint8)
-    with replacing(path) as file:
-        _write(file, sections, layout, progress or _silent)
+    if optimised is not None:
+        tensors = list(tensors_in(optimised.graph))
+        for tensor in tensors:
+            layout.place(tensor, in_memory=True)
+        graph, fits = pack(optimised.graph, "Ready"), optimised.fits
+        sealed = _sealed(fits, optimised.sign(fits, graph, tensors), graph)
+        sections[Kind.READY] = np.frombuffer(sealed, np.uint8)
+    _write(file, sections, layout, progress or _silent)
 
 
-def _keyed(key: str, graph: bytes) -> bytes:
-    text = key.encode()
-    head = len(text).to_bytes(8, "little") + text
+def _sealed(fits: str, signature: bytes, graph: bytes) -> bytes:
+    text = fits.encode()
+    head = len(text).to_bytes(8, "little") + text + signature
     return head + bytes(-len(head) % ALIGNMENT) + graph
 
 

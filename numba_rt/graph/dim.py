@@ -146,6 +146,14 @@ def fresh_dim(what: str) -> Sym:
     return Sym(f"{what}#{next(_counter)}")
 
 
+def number_from(name: str) -> None:
+    """Let fresh sizes have higher numbers than this name of a size, which was read from a file."""
+    global _counter
+    number = name.rpartition("#")[2]
+    if "#" in name and number.isdecimal() and len(number) < 16:
+        _counter = itertools.count(max(int(number) + 1, next(_counter)))
+
+
 def names_in(dim: Dim) -> set[str]:
     """The free names of an expression."""
     if not isinstance(dim, Sym):

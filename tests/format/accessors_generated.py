@@ -4,10 +4,12 @@
 
 import flatbuffers
 from flatbuffers.compat import import_numpy
+
 np = import_numpy()
 
+
 class Entry(object):
-    __slots__ = ['_tab']
+    __slots__ = ["_tab"]
 
     @classmethod
     def GetRootAs(cls, buf, offset=0):
@@ -20,6 +22,7 @@ class Entry(object):
     def GetRootAsEntry(cls, buf, offset=0):
         """This method is deprecated. Please switch to GetRootAs."""
         return cls.GetRootAs(buf, offset)
+
     # Entry
     def Init(self, buf, pos):
         self._tab = flatbuffers.table.Table(buf, pos)
@@ -38,14 +41,25 @@ class Entry(object):
             return self._tab.String(o + self._tab.Pos)
         return None
 
-def EntryStart(builder): builder.StartObject(2)
-def EntryAddKey(builder, key): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(key), 0)
-def EntryAddValue(builder, value): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(value), 0)
-def EntryEnd(builder): return builder.EndObject()
+
+def EntryStart(builder):
+    builder.StartObject(2)
+
+
+def EntryAddKey(builder, key):
+    builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(key), 0)
+
+
+def EntryAddValue(builder, value):
+    builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(value), 0)
+
+
+def EntryEnd(builder):
+    return builder.EndObject()
 
 
 class OperatorSet(object):
-    __slots__ = ['_tab']
+    __slots__ = ["_tab"]
 
     @classmethod
     def GetRootAs(cls, buf, offset=0):
@@ -58,6 +72,7 @@ class OperatorSet(object):
     def GetRootAsOperatorSet(cls, buf, offset=0):
         """This method is deprecated. Please switch to GetRootAs."""
         return cls.GetRootAs(buf, offset)
+
     # OperatorSet
     def Init(self, buf, pos):
         self._tab = flatbuffers.table.Table(buf, pos)
@@ -76,14 +91,25 @@ class OperatorSet(object):
             return self._tab.Get(flatbuffers.number_types.Int64Flags, o + self._tab.Pos)
         return 0
 
-def OperatorSetStart(builder): builder.StartObject(2)
-def OperatorSetAddDomain(builder, domain): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(domain), 0)
-def OperatorSetAddVersion(builder, version): builder.PrependInt64Slot(1, version, 0)
-def OperatorSetEnd(builder): return builder.EndObject()
+
+def OperatorSetStart(builder):
+    builder.StartObject(2)
+
+
+def OperatorSetAddDomain(builder, domain):
+    builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(domain), 0)
+
+
+def OperatorSetAddVersion(builder, version):
+    builder.PrependInt64Slot(1, version, 0)
+
+
+def OperatorSetEnd(builder):
+    return builder.EndObject()
 
 
 class Dimension(object):
-    __slots__ = ['_tab']
+    __slots__ = ["_tab"]
 
     @classmethod
     def GetRootAs(cls, buf, offset=0):
@@ -96,6 +122,7 @@ class Dimension(object):
     def GetRootAsDimension(cls, buf, offset=0):
         """This method is deprecated. Please switch to GetRootAs."""
         return cls.GetRootAs(buf, offset)
+
     # Dimension
     def Init(self, buf, pos):
         self._tab = flatbuffers.table.Table(buf, pos)
@@ -128,16 +155,33 @@ class Dimension(object):
             return self._tab.String(o + self._tab.Pos)
         return None
 
-def DimensionStart(builder): builder.StartObject(4)
-def DimensionAddKind(builder, kind): builder.PrependUint8Slot(0, kind, 0)
-def DimensionAddDimValue(builder, dimValue): builder.PrependInt64Slot(1, dimValue, 0)
-def DimensionAddDimParam(builder, dimParam): builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(dimParam), 0)
-def DimensionAddDenotation(builder, denotation): builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(denotation), 0)
-def DimensionEnd(builder): return builder.EndObject()
+
+def DimensionStart(builder):
+    builder.StartObject(4)
+
+
+def DimensionAddKind(builder, kind):
+    builder.PrependUint8Slot(0, kind, 0)
+
+
+def DimensionAddDimValue(builder, dimValue):
+    builder.PrependInt64Slot(1, dimValue, 0)
+
+
+def DimensionAddDimParam(builder, dimParam):
+    builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(dimParam), 0)
+
+
+def DimensionAddDenotation(builder, denotation):
+    builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(denotation), 0)
+
+
+def DimensionEnd(builder):
+    return builder.EndObject()
 
 
 class Shape(object):
-    __slots__ = ['_tab']
+    __slots__ = ["_tab"]
 
     @classmethod
     def GetRootAs(cls, buf, offset=0):
@@ -150,6 +194,7 @@ class Shape(object):
     def GetRootAsShape(cls, buf, offset=0):
         """This method is deprecated. Please switch to GetRootAs."""
         return cls.GetRootAs(buf, offset)
+
     # Shape
     def Init(self, buf, pos):
         self._tab = flatbuffers.table.Table(buf, pos)
@@ -178,14 +223,25 @@ class Shape(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(4))
         return o == 0
 
-def ShapeStart(builder): builder.StartObject(1)
-def ShapeAddDim(builder, dim): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(dim), 0)
-def ShapeStartDimVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def ShapeEnd(builder): return builder.EndObject()
+
+def ShapeStart(builder):
+    builder.StartObject(1)
+
+
+def ShapeAddDim(builder, dim):
+    builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(dim), 0)
+
+
+def ShapeStartDimVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def ShapeEnd(builder):
+    return builder.EndObject()
 
 
 class Type(object):
-    __slots__ = ['_tab']
+    __slots__ = ["_tab"]
 
     @classmethod
     def GetRootAs(cls, buf, offset=0):
@@ -198,6 +254,7 @@ class Type(object):
     def GetRootAsType(cls, buf, offset=0):
         """This method is deprecated. Please switch to GetRootAs."""
         return cls.GetRootAs(buf, offset)
+
     # Type
     def Init(self, buf, pos):
         self._tab = flatbuffers.table.Table(buf, pos)
@@ -257,19 +314,45 @@ class Type(object):
             return self._tab.String(o + self._tab.Pos)
         return None
 
-def TypeStart(builder): builder.StartObject(7)
-def TypeAddKind(builder, kind): builder.PrependUint8Slot(0, kind, 0)
-def TypeAddElemType(builder, elemType): builder.PrependInt32Slot(1, elemType, 0)
-def TypeAddShape(builder, shape): builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(shape), 0)
-def TypeAddElement(builder, element): builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(element), 0)
-def TypeAddDomain(builder, domain): builder.PrependUOffsetTRelativeSlot(4, flatbuffers.number_types.UOffsetTFlags.py_type(domain), 0)
-def TypeAddName(builder, name): builder.PrependUOffsetTRelativeSlot(5, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
-def TypeAddDenotation(builder, denotation): builder.PrependUOffsetTRelativeSlot(6, flatbuffers.number_types.UOffsetTFlags.py_type(denotation), 0)
-def TypeEnd(builder): return builder.EndObject()
+
+def TypeStart(builder):
+    builder.StartObject(7)
+
+
+def TypeAddKind(builder, kind):
+    builder.PrependUint8Slot(0, kind, 0)
+
+
+def TypeAddElemType(builder, elemType):
+    builder.PrependInt32Slot(1, elemType, 0)
+
+
+def TypeAddShape(builder, shape):
+    builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(shape), 0)
+
+
+def TypeAddElement(builder, element):
+    builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(element), 0)
+
+
+def TypeAddDomain(builder, domain):
+    builder.PrependUOffsetTRelativeSlot(4, flatbuffers.number_types.UOffsetTFlags.py_type(domain), 0)
+
+
+def TypeAddName(builder, name):
+    builder.PrependUOffsetTRelativeSlot(5, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
+
+
+def TypeAddDenotation(builder, denotation):
+    builder.PrependUOffsetTRelativeSlot(6, flatbuffers.number_types.UOffsetTFlags.py_type(denotation), 0)
+
+
+def TypeEnd(builder):
+    return builder.EndObject()
 
 
 class ValueInfo(object):
-    __slots__ = ['_tab']
+    __slots__ = ["_tab"]
 
     @classmethod
     def GetRootAs(cls, buf, offset=0):
@@ -282,6 +365,7 @@ class ValueInfo(object):
     def GetRootAsValueInfo(cls, buf, offset=0):
         """This method is deprecated. Please switch to GetRootAs."""
         return cls.GetRootAs(buf, offset)
+
     # ValueInfo
     def Init(self, buf, pos):
         self._tab = flatbuffers.table.Table(buf, pos)
@@ -334,17 +418,37 @@ class ValueInfo(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(10))
         return o == 0
 
-def ValueInfoStart(builder): builder.StartObject(4)
-def ValueInfoAddName(builder, name): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
-def ValueInfoAddType(builder, type): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(type), 0)
-def ValueInfoAddDocString(builder, docString): builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(docString), 0)
-def ValueInfoAddMetadataProps(builder, metadataProps): builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(metadataProps), 0)
-def ValueInfoStartMetadataPropsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def ValueInfoEnd(builder): return builder.EndObject()
+
+def ValueInfoStart(builder):
+    builder.StartObject(4)
+
+
+def ValueInfoAddName(builder, name):
+    builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
+
+
+def ValueInfoAddType(builder, type):
+    builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(type), 0)
+
+
+def ValueInfoAddDocString(builder, docString):
+    builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(docString), 0)
+
+
+def ValueInfoAddMetadataProps(builder, metadataProps):
+    builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(metadataProps), 0)
+
+
+def ValueInfoStartMetadataPropsVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def ValueInfoEnd(builder):
+    return builder.EndObject()
 
 
 class Tensor(object):
-    __slots__ = ['_tab']
+    __slots__ = ["_tab"]
 
     @classmethod
     def GetRootAs(cls, buf, offset=0):
@@ -357,6 +461,7 @@ class Tensor(object):
     def GetRootAsTensor(cls, buf, offset=0):
         """This method is deprecated. Please switch to GetRootAs."""
         return cls.GetRootAs(buf, offset)
+
     # Tensor
     def Init(self, buf, pos):
         self._tab = flatbuffers.table.Table(buf, pos)
@@ -380,7 +485,9 @@ class Tensor(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
         if o != 0:
             a = self._tab.Vector(o)
-            return self._tab.Get(flatbuffers.number_types.Int64Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 8))
+            return self._tab.Get(
+                flatbuffers.number_types.Int64Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 8)
+            )
         return 0
 
     # Tensor
@@ -447,21 +554,53 @@ class Tensor(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(16))
         return o == 0
 
-def TensorStart(builder): builder.StartObject(7)
-def TensorAddName(builder, name): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
-def TensorAddDataType(builder, dataType): builder.PrependInt32Slot(1, dataType, 0)
-def TensorAddDims(builder, dims): builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(dims), 0)
-def TensorStartDimsVector(builder, numElems): return builder.StartVector(8, numElems, 8)
-def TensorAddOffset(builder, offset): builder.PrependUint64Slot(3, offset, 0)
-def TensorAddLength(builder, length): builder.PrependUint64Slot(4, length, 0)
-def TensorAddDocString(builder, docString): builder.PrependUOffsetTRelativeSlot(5, flatbuffers.number_types.UOffsetTFlags.py_type(docString), 0)
-def TensorAddMetadataProps(builder, metadataProps): builder.PrependUOffsetTRelativeSlot(6, flatbuffers.number_types.UOffsetTFlags.py_type(metadataProps), 0)
-def TensorStartMetadataPropsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def TensorEnd(builder): return builder.EndObject()
+
+def TensorStart(builder):
+    builder.StartObject(7)
+
+
+def TensorAddName(builder, name):
+    builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
+
+
+def TensorAddDataType(builder, dataType):
+    builder.PrependInt32Slot(1, dataType, 0)
+
+
+def TensorAddDims(builder, dims):
+    builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(dims), 0)
+
+
+def TensorStartDimsVector(builder, numElems):
+    return builder.StartVector(8, numElems, 8)
+
+
+def TensorAddOffset(builder, offset):
+    builder.PrependUint64Slot(3, offset, 0)
+
+
+def TensorAddLength(builder, length):
+    builder.PrependUint64Slot(4, length, 0)
+
+
+def TensorAddDocString(builder, docString):
+    builder.PrependUOffsetTRelativeSlot(5, flatbuffers.number_types.UOffsetTFlags.py_type(docString), 0)
+
+
+def TensorAddMetadataProps(builder, metadataProps):
+    builder.PrependUOffsetTRelativeSlot(6, flatbuffers.number_types.UOffsetTFlags.py_type(metadataProps), 0)
+
+
+def TensorStartMetadataPropsVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def TensorEnd(builder):
+    return builder.EndObject()
 
 
 class SparseTensor(object):
-    __slots__ = ['_tab']
+    __slots__ = ["_tab"]
 
     @classmethod
     def GetRootAs(cls, buf, offset=0):
@@ -474,6 +613,7 @@ class SparseTensor(object):
     def GetRootAsSparseTensor(cls, buf, offset=0):
         """This method is deprecated. Please switch to GetRootAs."""
         return cls.GetRootAs(buf, offset)
+
     # SparseTensor
     def Init(self, buf, pos):
         self._tab = flatbuffers.table.Table(buf, pos)
@@ -503,7 +643,9 @@ class SparseTensor(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
         if o != 0:
             a = self._tab.Vector(o)
-            return self._tab.Get(flatbuffers.number_types.Int64Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 8))
+            return self._tab.Get(
+                flatbuffers.number_types.Int64Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 8)
+            )
         return 0
 
     # SparseTensor
@@ -525,16 +667,33 @@ class SparseTensor(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
         return o == 0
 
-def SparseTensorStart(builder): builder.StartObject(3)
-def SparseTensorAddValues(builder, values): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(values), 0)
-def SparseTensorAddIndices(builder, indices): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(indices), 0)
-def SparseTensorAddDims(builder, dims): builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(dims), 0)
-def SparseTensorStartDimsVector(builder, numElems): return builder.StartVector(8, numElems, 8)
-def SparseTensorEnd(builder): return builder.EndObject()
+
+def SparseTensorStart(builder):
+    builder.StartObject(3)
+
+
+def SparseTensorAddValues(builder, values):
+    builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(values), 0)
+
+
+def SparseTensorAddIndices(builder, indices):
+    builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(indices), 0)
+
+
+def SparseTensorAddDims(builder, dims):
+    builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(dims), 0)
+
+
+def SparseTensorStartDimsVector(builder, numElems):
+    return builder.StartVector(8, numElems, 8)
+
+
+def SparseTensorEnd(builder):
+    return builder.EndObject()
 
 
 class Attribute(object):
-    __slots__ = ['_tab']
+    __slots__ = ["_tab"]
 
     @classmethod
     def GetRootAs(cls, buf, offset=0):
@@ -547,6 +706,7 @@ class Attribute(object):
     def GetRootAsAttribute(cls, buf, offset=0):
         """This method is deprecated. Please switch to GetRootAs."""
         return cls.GetRootAs(buf, offset)
+
     # Attribute
     def Init(self, buf, pos):
         self._tab = flatbuffers.table.Table(buf, pos)
@@ -631,7 +791,10 @@ class Attribute(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(22))
         if o != 0:
             a = self._tab.Vector(o)
-            return self._tab.Get(flatbuffers.number_types.Float32Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 4))
+            return self._tab.Get(
+                flatbuffers.number_types.Float32Flags,
+                a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 4),
+            )
         return 0
 
     # Attribute
@@ -658,7 +821,9 @@ class Attribute(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(24))
         if o != 0:
             a = self._tab.Vector(o)
-            return self._tab.Get(flatbuffers.number_types.Int64Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 8))
+            return self._tab.Get(
+                flatbuffers.number_types.Int64Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 8)
+            )
         return 0
 
     # Attribute
@@ -820,38 +985,121 @@ class Attribute(object):
             return self._tab.String(o + self._tab.Pos)
         return None
 
-def AttributeStart(builder): builder.StartObject(19)
-def AttributeAddName(builder, name): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
-def AttributeAddType(builder, type): builder.PrependInt32Slot(1, type, 0)
-def AttributeAddF(builder, f): builder.PrependFloat32Slot(2, f, 0.0)
-def AttributeAddI(builder, i): builder.PrependInt64Slot(3, i, 0)
-def AttributeAddS(builder, s): builder.PrependUOffsetTRelativeSlot(4, flatbuffers.number_types.UOffsetTFlags.py_type(s), 0)
-def AttributeAddT(builder, t): builder.PrependUOffsetTRelativeSlot(5, flatbuffers.number_types.UOffsetTFlags.py_type(t), 0)
-def AttributeAddG(builder, g): builder.PrependUOffsetTRelativeSlot(6, flatbuffers.number_types.UOffsetTFlags.py_type(g), 0)
-def AttributeAddSparseTensor(builder, sparseTensor): builder.PrependUOffsetTRelativeSlot(7, flatbuffers.number_types.UOffsetTFlags.py_type(sparseTensor), 0)
-def AttributeAddTp(builder, tp): builder.PrependUOffsetTRelativeSlot(8, flatbuffers.number_types.UOffsetTFlags.py_type(tp), 0)
-def AttributeAddFloats(builder, floats): builder.PrependUOffsetTRelativeSlot(9, flatbuffers.number_types.UOffsetTFlags.py_type(floats), 0)
-def AttributeStartFloatsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def AttributeAddInts(builder, ints): builder.PrependUOffsetTRelativeSlot(10, flatbuffers.number_types.UOffsetTFlags.py_type(ints), 0)
-def AttributeStartIntsVector(builder, numElems): return builder.StartVector(8, numElems, 8)
-def AttributeAddStrings(builder, strings): builder.PrependUOffsetTRelativeSlot(11, flatbuffers.number_types.UOffsetTFlags.py_type(strings), 0)
-def AttributeStartStringsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def AttributeAddTensors(builder, tensors): builder.PrependUOffsetTRelativeSlot(12, flatbuffers.number_types.UOffsetTFlags.py_type(tensors), 0)
-def AttributeStartTensorsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def AttributeAddGraphs(builder, graphs): builder.PrependUOffsetTRelativeSlot(13, flatbuffers.number_types.UOffsetTFlags.py_type(graphs), 0)
-def AttributeStartGraphsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def AttributeAddSparseTensors(builder, sparseTensors): builder.PrependUOffsetTRelativeSlot(14, flatbuffers.number_types.UOffsetTFlags.py_type(sparseTensors), 0)
-def AttributeStartSparseTensorsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def AttributeAddTypeProtos(builder, typeProtos): builder.PrependUOffsetTRelativeSlot(15, flatbuffers.number_types.UOffsetTFlags.py_type(typeProtos), 0)
-def AttributeStartTypeProtosVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def AttributeAddBlob(builder, blob): builder.PrependUOffsetTRelativeSlot(16, flatbuffers.number_types.UOffsetTFlags.py_type(blob), 0)
-def AttributeAddRefAttrName(builder, refAttrName): builder.PrependUOffsetTRelativeSlot(17, flatbuffers.number_types.UOffsetTFlags.py_type(refAttrName), 0)
-def AttributeAddDocString(builder, docString): builder.PrependUOffsetTRelativeSlot(18, flatbuffers.number_types.UOffsetTFlags.py_type(docString), 0)
-def AttributeEnd(builder): return builder.EndObject()
+
+def AttributeStart(builder):
+    builder.StartObject(19)
+
+
+def AttributeAddName(builder, name):
+    builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
+
+
+def AttributeAddType(builder, type):
+    builder.PrependInt32Slot(1, type, 0)
+
+
+def AttributeAddF(builder, f):
+    builder.PrependFloat32Slot(2, f, 0.0)
+
+
+def AttributeAddI(builder, i):
+    builder.PrependInt64Slot(3, i, 0)
+
+
+def AttributeAddS(builder, s):
+    builder.PrependUOffsetTRelativeSlot(4, flatbuffers.number_types.UOffsetTFlags.py_type(s), 0)
+
+
+def AttributeAddT(builder, t):
+    builder.PrependUOffsetTRelativeSlot(5, flatbuffers.number_types.UOffsetTFlags.py_type(t), 0)
+
+
+def AttributeAddG(builder, g):
+    builder.PrependUOffsetTRelativeSlot(6, flatbuffers.number_types.UOffsetTFlags.py_type(g), 0)
+
+
+def AttributeAddSparseTensor(builder, sparseTensor):
+    builder.PrependUOffsetTRelativeSlot(7, flatbuffers.number_types.UOffsetTFlags.py_type(sparseTensor), 0)
+
+
+def AttributeAddTp(builder, tp):
+    builder.PrependUOffsetTRelativeSlot(8, flatbuffers.number_types.UOffsetTFlags.py_type(tp), 0)
+
+
+def AttributeAddFloats(builder, floats):
+    builder.PrependUOffsetTRelativeSlot(9, flatbuffers.number_types.UOffsetTFlags.py_type(floats), 0)
+
+
+def AttributeStartFloatsVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def AttributeAddInts(builder, ints):
+    builder.PrependUOffsetTRelativeSlot(10, flatbuffers.number_types.UOffsetTFlags.py_type(ints), 0)
+
+
+def AttributeStartIntsVector(builder, numElems):
+    return builder.StartVector(8, numElems, 8)
+
+
+def AttributeAddStrings(builder, strings):
+    builder.PrependUOffsetTRelativeSlot(11, flatbuffers.number_types.UOffsetTFlags.py_type(strings), 0)
+
+
+def AttributeStartStringsVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def AttributeAddTensors(builder, tensors):
+    builder.PrependUOffsetTRelativeSlot(12, flatbuffers.number_types.UOffsetTFlags.py_type(tensors), 0)
+
+
+def AttributeStartTensorsVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def AttributeAddGraphs(builder, graphs):
+    builder.PrependUOffsetTRelativeSlot(13, flatbuffers.number_types.UOffsetTFlags.py_type(graphs), 0)
+
+
+def AttributeStartGraphsVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def AttributeAddSparseTensors(builder, sparseTensors):
+    builder.PrependUOffsetTRelativeSlot(14, flatbuffers.number_types.UOffsetTFlags.py_type(sparseTensors), 0)
+
+
+def AttributeStartSparseTensorsVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def AttributeAddTypeProtos(builder, typeProtos):
+    builder.PrependUOffsetTRelativeSlot(15, flatbuffers.number_types.UOffsetTFlags.py_type(typeProtos), 0)
+
+
+def AttributeStartTypeProtosVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def AttributeAddBlob(builder, blob):
+    builder.PrependUOffsetTRelativeSlot(16, flatbuffers.number_types.UOffsetTFlags.py_type(blob), 0)
+
+
+def AttributeAddRefAttrName(builder, refAttrName):
+    builder.PrependUOffsetTRelativeSlot(17, flatbuffers.number_types.UOffsetTFlags.py_type(refAttrName), 0)
+
+
+def AttributeAddDocString(builder, docString):
+    builder.PrependUOffsetTRelativeSlot(18, flatbuffers.number_types.UOffsetTFlags.py_type(docString), 0)
+
+
+def AttributeEnd(builder):
+    return builder.EndObject()
 
 
 class Node(object):
-    __slots__ = ['_tab']
+    __slots__ = ["_tab"]
 
     @classmethod
     def GetRootAs(cls, buf, offset=0):
@@ -864,6 +1112,7 @@ class Node(object):
     def GetRootAsNode(cls, buf, offset=0):
         """This method is deprecated. Please switch to GetRootAs."""
         return cls.GetRootAs(buf, offset)
+
     # Node
     def Init(self, buf, pos):
         self._tab = flatbuffers.table.Table(buf, pos)
@@ -996,7 +1245,9 @@ class Node(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(22))
         if o != 0:
             a = self._tab.Vector(o)
-            return self._tab.Get(flatbuffers.number_types.Uint8Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 1))
+            return self._tab.Get(
+                flatbuffers.number_types.Uint8Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 1)
+            )
         return 0
 
     # Node
@@ -1018,27 +1269,79 @@ class Node(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(22))
         return o == 0
 
-def NodeStart(builder): builder.StartObject(10)
-def NodeAddOpType(builder, opType): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(opType), 0)
-def NodeAddInput(builder, input): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(input), 0)
-def NodeStartInputVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def NodeAddOutput(builder, output): builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(output), 0)
-def NodeStartOutputVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def NodeAddAttribute(builder, attribute): builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(attribute), 0)
-def NodeStartAttributeVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def NodeAddName(builder, name): builder.PrependUOffsetTRelativeSlot(4, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
-def NodeAddDomain(builder, domain): builder.PrependUOffsetTRelativeSlot(5, flatbuffers.number_types.UOffsetTFlags.py_type(domain), 0)
-def NodeAddOverload(builder, overload): builder.PrependUOffsetTRelativeSlot(6, flatbuffers.number_types.UOffsetTFlags.py_type(overload), 0)
-def NodeAddDocString(builder, docString): builder.PrependUOffsetTRelativeSlot(7, flatbuffers.number_types.UOffsetTFlags.py_type(docString), 0)
-def NodeAddMetadataProps(builder, metadataProps): builder.PrependUOffsetTRelativeSlot(8, flatbuffers.number_types.UOffsetTFlags.py_type(metadataProps), 0)
-def NodeStartMetadataPropsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def NodeAddDeviceConfigurations(builder, deviceConfigurations): builder.PrependUOffsetTRelativeSlot(9, flatbuffers.number_types.UOffsetTFlags.py_type(deviceConfigurations), 0)
-def NodeStartDeviceConfigurationsVector(builder, numElems): return builder.StartVector(1, numElems, 1)
-def NodeEnd(builder): return builder.EndObject()
+
+def NodeStart(builder):
+    builder.StartObject(10)
+
+
+def NodeAddOpType(builder, opType):
+    builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(opType), 0)
+
+
+def NodeAddInput(builder, input):
+    builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(input), 0)
+
+
+def NodeStartInputVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def NodeAddOutput(builder, output):
+    builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(output), 0)
+
+
+def NodeStartOutputVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def NodeAddAttribute(builder, attribute):
+    builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(attribute), 0)
+
+
+def NodeStartAttributeVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def NodeAddName(builder, name):
+    builder.PrependUOffsetTRelativeSlot(4, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
+
+
+def NodeAddDomain(builder, domain):
+    builder.PrependUOffsetTRelativeSlot(5, flatbuffers.number_types.UOffsetTFlags.py_type(domain), 0)
+
+
+def NodeAddOverload(builder, overload):
+    builder.PrependUOffsetTRelativeSlot(6, flatbuffers.number_types.UOffsetTFlags.py_type(overload), 0)
+
+
+def NodeAddDocString(builder, docString):
+    builder.PrependUOffsetTRelativeSlot(7, flatbuffers.number_types.UOffsetTFlags.py_type(docString), 0)
+
+
+def NodeAddMetadataProps(builder, metadataProps):
+    builder.PrependUOffsetTRelativeSlot(8, flatbuffers.number_types.UOffsetTFlags.py_type(metadataProps), 0)
+
+
+def NodeStartMetadataPropsVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def NodeAddDeviceConfigurations(builder, deviceConfigurations):
+    builder.PrependUOffsetTRelativeSlot(
+        9, flatbuffers.number_types.UOffsetTFlags.py_type(deviceConfigurations), 0
+    )
+
+
+def NodeStartDeviceConfigurationsVector(builder, numElems):
+    return builder.StartVector(1, numElems, 1)
+
+
+def NodeEnd(builder):
+    return builder.EndObject()
 
 
 class Annotation(object):
-    __slots__ = ['_tab']
+    __slots__ = ["_tab"]
 
     @classmethod
     def GetRootAs(cls, buf, offset=0):
@@ -1051,6 +1354,7 @@ class Annotation(object):
     def GetRootAsAnnotation(cls, buf, offset=0):
         """This method is deprecated. Please switch to GetRootAs."""
         return cls.GetRootAs(buf, offset)
+
     # Annotation
     def Init(self, buf, pos):
         self._tab = flatbuffers.table.Table(buf, pos)
@@ -1086,15 +1390,31 @@ class Annotation(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
         return o == 0
 
-def AnnotationStart(builder): builder.StartObject(2)
-def AnnotationAddTensorName(builder, tensorName): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(tensorName), 0)
-def AnnotationAddQuantParameterTensorNames(builder, quantParameterTensorNames): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(quantParameterTensorNames), 0)
-def AnnotationStartQuantParameterTensorNamesVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def AnnotationEnd(builder): return builder.EndObject()
+
+def AnnotationStart(builder):
+    builder.StartObject(2)
+
+
+def AnnotationAddTensorName(builder, tensorName):
+    builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(tensorName), 0)
+
+
+def AnnotationAddQuantParameterTensorNames(builder, quantParameterTensorNames):
+    builder.PrependUOffsetTRelativeSlot(
+        1, flatbuffers.number_types.UOffsetTFlags.py_type(quantParameterTensorNames), 0
+    )
+
+
+def AnnotationStartQuantParameterTensorNamesVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def AnnotationEnd(builder):
+    return builder.EndObject()
 
 
 class Graph(object):
-    __slots__ = ['_tab']
+    __slots__ = ["_tab"]
 
     @classmethod
     def GetRootAs(cls, buf, offset=0):
@@ -1107,6 +1427,7 @@ class Graph(object):
     def GetRootAsGraph(cls, buf, offset=0):
         """This method is deprecated. Please switch to GetRootAs."""
         return cls.GetRootAs(buf, offset)
+
     # Graph
     def Init(self, buf, pos):
         self._tab = flatbuffers.table.Table(buf, pos)
@@ -1317,30 +1638,93 @@ class Graph(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(22))
         return o == 0
 
-def GraphStart(builder): builder.StartObject(10)
-def GraphAddName(builder, name): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
-def GraphAddNode(builder, node): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(node), 0)
-def GraphStartNodeVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def GraphAddInput(builder, input): builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(input), 0)
-def GraphStartInputVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def GraphAddOutput(builder, output): builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(output), 0)
-def GraphStartOutputVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def GraphAddInitializer(builder, initializer): builder.PrependUOffsetTRelativeSlot(4, flatbuffers.number_types.UOffsetTFlags.py_type(initializer), 0)
-def GraphStartInitializerVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def GraphAddSparseInitializer(builder, sparseInitializer): builder.PrependUOffsetTRelativeSlot(5, flatbuffers.number_types.UOffsetTFlags.py_type(sparseInitializer), 0)
-def GraphStartSparseInitializerVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def GraphAddValueInfo(builder, valueInfo): builder.PrependUOffsetTRelativeSlot(6, flatbuffers.number_types.UOffsetTFlags.py_type(valueInfo), 0)
-def GraphStartValueInfoVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def GraphAddDocString(builder, docString): builder.PrependUOffsetTRelativeSlot(7, flatbuffers.number_types.UOffsetTFlags.py_type(docString), 0)
-def GraphAddQuantizationAnnotation(builder, quantizationAnnotation): builder.PrependUOffsetTRelativeSlot(8, flatbuffers.number_types.UOffsetTFlags.py_type(quantizationAnnotation), 0)
-def GraphStartQuantizationAnnotationVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def GraphAddMetadataProps(builder, metadataProps): builder.PrependUOffsetTRelativeSlot(9, flatbuffers.number_types.UOffsetTFlags.py_type(metadataProps), 0)
-def GraphStartMetadataPropsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def GraphEnd(builder): return builder.EndObject()
+
+def GraphStart(builder):
+    builder.StartObject(10)
+
+
+def GraphAddName(builder, name):
+    builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
+
+
+def GraphAddNode(builder, node):
+    builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(node), 0)
+
+
+def GraphStartNodeVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def GraphAddInput(builder, input):
+    builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(input), 0)
+
+
+def GraphStartInputVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def GraphAddOutput(builder, output):
+    builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(output), 0)
+
+
+def GraphStartOutputVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def GraphAddInitializer(builder, initializer):
+    builder.PrependUOffsetTRelativeSlot(4, flatbuffers.number_types.UOffsetTFlags.py_type(initializer), 0)
+
+
+def GraphStartInitializerVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def GraphAddSparseInitializer(builder, sparseInitializer):
+    builder.PrependUOffsetTRelativeSlot(
+        5, flatbuffers.number_types.UOffsetTFlags.py_type(sparseInitializer), 0
+    )
+
+
+def GraphStartSparseInitializerVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def GraphAddValueInfo(builder, valueInfo):
+    builder.PrependUOffsetTRelativeSlot(6, flatbuffers.number_types.UOffsetTFlags.py_type(valueInfo), 0)
+
+
+def GraphStartValueInfoVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def GraphAddDocString(builder, docString):
+    builder.PrependUOffsetTRelativeSlot(7, flatbuffers.number_types.UOffsetTFlags.py_type(docString), 0)
+
+
+def GraphAddQuantizationAnnotation(builder, quantizationAnnotation):
+    builder.PrependUOffsetTRelativeSlot(
+        8, flatbuffers.number_types.UOffsetTFlags.py_type(quantizationAnnotation), 0
+    )
+
+
+def GraphStartQuantizationAnnotationVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def GraphAddMetadataProps(builder, metadataProps):
+    builder.PrependUOffsetTRelativeSlot(9, flatbuffers.number_types.UOffsetTFlags.py_type(metadataProps), 0)
+
+
+def GraphStartMetadataPropsVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def GraphEnd(builder):
+    return builder.EndObject()
 
 
 class Function(object):
-    __slots__ = ['_tab']
+    __slots__ = ["_tab"]
 
     @classmethod
     def GetRootAs(cls, buf, offset=0):
@@ -1353,6 +1737,7 @@ class Function(object):
     def GetRootAsFunction(cls, buf, offset=0):
         """This method is deprecated. Please switch to GetRootAs."""
         return cls.GetRootAs(buf, offset)
+
     # Function
     def Init(self, buf, pos):
         self._tab = flatbuffers.table.Table(buf, pos)
@@ -1565,32 +1950,97 @@ class Function(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(26))
         return o == 0
 
-def FunctionStart(builder): builder.StartObject(12)
-def FunctionAddName(builder, name): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
-def FunctionAddDomain(builder, domain): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(domain), 0)
-def FunctionAddOverload(builder, overload): builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(overload), 0)
-def FunctionAddInput(builder, input): builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(input), 0)
-def FunctionStartInputVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def FunctionAddOutput(builder, output): builder.PrependUOffsetTRelativeSlot(4, flatbuffers.number_types.UOffsetTFlags.py_type(output), 0)
-def FunctionStartOutputVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def FunctionAddAttribute(builder, attribute): builder.PrependUOffsetTRelativeSlot(5, flatbuffers.number_types.UOffsetTFlags.py_type(attribute), 0)
-def FunctionStartAttributeVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def FunctionAddAttributeProto(builder, attributeProto): builder.PrependUOffsetTRelativeSlot(6, flatbuffers.number_types.UOffsetTFlags.py_type(attributeProto), 0)
-def FunctionStartAttributeProtoVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def FunctionAddNode(builder, node): builder.PrependUOffsetTRelativeSlot(7, flatbuffers.number_types.UOffsetTFlags.py_type(node), 0)
-def FunctionStartNodeVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def FunctionAddOpsetImport(builder, opsetImport): builder.PrependUOffsetTRelativeSlot(8, flatbuffers.number_types.UOffsetTFlags.py_type(opsetImport), 0)
-def FunctionStartOpsetImportVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def FunctionAddValueInfo(builder, valueInfo): builder.PrependUOffsetTRelativeSlot(9, flatbuffers.number_types.UOffsetTFlags.py_type(valueInfo), 0)
-def FunctionStartValueInfoVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def FunctionAddDocString(builder, docString): builder.PrependUOffsetTRelativeSlot(10, flatbuffers.number_types.UOffsetTFlags.py_type(docString), 0)
-def FunctionAddMetadataProps(builder, metadataProps): builder.PrependUOffsetTRelativeSlot(11, flatbuffers.number_types.UOffsetTFlags.py_type(metadataProps), 0)
-def FunctionStartMetadataPropsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def FunctionEnd(builder): return builder.EndObject()
+
+def FunctionStart(builder):
+    builder.StartObject(12)
+
+
+def FunctionAddName(builder, name):
+    builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
+
+
+def FunctionAddDomain(builder, domain):
+    builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(domain), 0)
+
+
+def FunctionAddOverload(builder, overload):
+    builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(overload), 0)
+
+
+def FunctionAddInput(builder, input):
+    builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(input), 0)
+
+
+def FunctionStartInputVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def FunctionAddOutput(builder, output):
+    builder.PrependUOffsetTRelativeSlot(4, flatbuffers.number_types.UOffsetTFlags.py_type(output), 0)
+
+
+def FunctionStartOutputVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def FunctionAddAttribute(builder, attribute):
+    builder.PrependUOffsetTRelativeSlot(5, flatbuffers.number_types.UOffsetTFlags.py_type(attribute), 0)
+
+
+def FunctionStartAttributeVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def FunctionAddAttributeProto(builder, attributeProto):
+    builder.PrependUOffsetTRelativeSlot(6, flatbuffers.number_types.UOffsetTFlags.py_type(attributeProto), 0)
+
+
+def FunctionStartAttributeProtoVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def FunctionAddNode(builder, node):
+    builder.PrependUOffsetTRelativeSlot(7, flatbuffers.number_types.UOffsetTFlags.py_type(node), 0)
+
+
+def FunctionStartNodeVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def FunctionAddOpsetImport(builder, opsetImport):
+    builder.PrependUOffsetTRelativeSlot(8, flatbuffers.number_types.UOffsetTFlags.py_type(opsetImport), 0)
+
+
+def FunctionStartOpsetImportVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def FunctionAddValueInfo(builder, valueInfo):
+    builder.PrependUOffsetTRelativeSlot(9, flatbuffers.number_types.UOffsetTFlags.py_type(valueInfo), 0)
+
+
+def FunctionStartValueInfoVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def FunctionAddDocString(builder, docString):
+    builder.PrependUOffsetTRelativeSlot(10, flatbuffers.number_types.UOffsetTFlags.py_type(docString), 0)
+
+
+def FunctionAddMetadataProps(builder, metadataProps):
+    builder.PrependUOffsetTRelativeSlot(11, flatbuffers.number_types.UOffsetTFlags.py_type(metadataProps), 0)
+
+
+def FunctionStartMetadataPropsVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def FunctionEnd(builder):
+    return builder.EndObject()
 
 
 class TrainingInfo(object):
-    __slots__ = ['_tab']
+    __slots__ = ["_tab"]
 
     @classmethod
     def GetRootAs(cls, buf, offset=0):
@@ -1603,6 +2053,7 @@ class TrainingInfo(object):
     def GetRootAsTrainingInfo(cls, buf, offset=0):
         """This method is deprecated. Please switch to GetRootAs."""
         return cls.GetRootAs(buf, offset)
+
     # TrainingInfo
     def Init(self, buf, pos):
         self._tab = flatbuffers.table.Table(buf, pos)
@@ -1675,18 +2126,43 @@ class TrainingInfo(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(10))
         return o == 0
 
-def TrainingInfoStart(builder): builder.StartObject(4)
-def TrainingInfoAddInitialization(builder, initialization): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(initialization), 0)
-def TrainingInfoAddAlgorithm(builder, algorithm): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(algorithm), 0)
-def TrainingInfoAddInitializationBinding(builder, initializationBinding): builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(initializationBinding), 0)
-def TrainingInfoStartInitializationBindingVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def TrainingInfoAddUpdateBinding(builder, updateBinding): builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(updateBinding), 0)
-def TrainingInfoStartUpdateBindingVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def TrainingInfoEnd(builder): return builder.EndObject()
+
+def TrainingInfoStart(builder):
+    builder.StartObject(4)
+
+
+def TrainingInfoAddInitialization(builder, initialization):
+    builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(initialization), 0)
+
+
+def TrainingInfoAddAlgorithm(builder, algorithm):
+    builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(algorithm), 0)
+
+
+def TrainingInfoAddInitializationBinding(builder, initializationBinding):
+    builder.PrependUOffsetTRelativeSlot(
+        2, flatbuffers.number_types.UOffsetTFlags.py_type(initializationBinding), 0
+    )
+
+
+def TrainingInfoStartInitializationBindingVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def TrainingInfoAddUpdateBinding(builder, updateBinding):
+    builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(updateBinding), 0)
+
+
+def TrainingInfoStartUpdateBindingVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def TrainingInfoEnd(builder):
+    return builder.EndObject()
 
 
 class Model(object):
-    __slots__ = ['_tab']
+    __slots__ = ["_tab"]
 
     @classmethod
     def GetRootAs(cls, buf, offset=0):
@@ -1699,6 +2175,7 @@ class Model(object):
     def GetRootAsModel(cls, buf, offset=0):
         """This method is deprecated. Please switch to GetRootAs."""
         return cls.GetRootAs(buf, offset)
+
     # Model
     def Init(self, buf, pos):
         self._tab = flatbuffers.table.Table(buf, pos)
@@ -1863,7 +2340,9 @@ class Model(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(28))
         if o != 0:
             a = self._tab.Vector(o)
-            return self._tab.Get(flatbuffers.number_types.Uint8Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 1))
+            return self._tab.Get(
+                flatbuffers.number_types.Uint8Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 1)
+            )
         return 0
 
     # Model
@@ -1885,30 +2364,89 @@ class Model(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(28))
         return o == 0
 
-def ModelStart(builder): builder.StartObject(13)
-def ModelAddIrVersion(builder, irVersion): builder.PrependInt64Slot(0, irVersion, 0)
-def ModelAddOpsetImport(builder, opsetImport): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(opsetImport), 0)
-def ModelStartOpsetImportVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def ModelAddGraph(builder, graph): builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(graph), 0)
-def ModelAddFunctions(builder, functions): builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(functions), 0)
-def ModelStartFunctionsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def ModelAddProducerName(builder, producerName): builder.PrependUOffsetTRelativeSlot(4, flatbuffers.number_types.UOffsetTFlags.py_type(producerName), 0)
-def ModelAddProducerVersion(builder, producerVersion): builder.PrependUOffsetTRelativeSlot(5, flatbuffers.number_types.UOffsetTFlags.py_type(producerVersion), 0)
-def ModelAddDomain(builder, domain): builder.PrependUOffsetTRelativeSlot(6, flatbuffers.number_types.UOffsetTFlags.py_type(domain), 0)
-def ModelAddHasModelVersion(builder, hasModelVersion): builder.PrependBoolSlot(7, hasModelVersion, 0)
-def ModelAddModelVersion(builder, modelVersion): builder.PrependInt64Slot(8, modelVersion, 0)
-def ModelAddDocString(builder, docString): builder.PrependUOffsetTRelativeSlot(9, flatbuffers.number_types.UOffsetTFlags.py_type(docString), 0)
-def ModelAddMetadataProps(builder, metadataProps): builder.PrependUOffsetTRelativeSlot(10, flatbuffers.number_types.UOffsetTFlags.py_type(metadataProps), 0)
-def ModelStartMetadataPropsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def ModelAddTrainingInfo(builder, trainingInfo): builder.PrependUOffsetTRelativeSlot(11, flatbuffers.number_types.UOffsetTFlags.py_type(trainingInfo), 0)
-def ModelStartTrainingInfoVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def ModelAddConfiguration(builder, configuration): builder.PrependUOffsetTRelativeSlot(12, flatbuffers.number_types.UOffsetTFlags.py_type(configuration), 0)
-def ModelStartConfigurationVector(builder, numElems): return builder.StartVector(1, numElems, 1)
-def ModelEnd(builder): return builder.EndObject()
+
+def ModelStart(builder):
+    builder.StartObject(13)
+
+
+def ModelAddIrVersion(builder, irVersion):
+    builder.PrependInt64Slot(0, irVersion, 0)
+
+
+def ModelAddOpsetImport(builder, opsetImport):
+    builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(opsetImport), 0)
+
+
+def ModelStartOpsetImportVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def ModelAddGraph(builder, graph):
+    builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(graph), 0)
+
+
+def ModelAddFunctions(builder, functions):
+    builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(functions), 0)
+
+
+def ModelStartFunctionsVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def ModelAddProducerName(builder, producerName):
+    builder.PrependUOffsetTRelativeSlot(4, flatbuffers.number_types.UOffsetTFlags.py_type(producerName), 0)
+
+
+def ModelAddProducerVersion(builder, producerVersion):
+    builder.PrependUOffsetTRelativeSlot(5, flatbuffers.number_types.UOffsetTFlags.py_type(producerVersion), 0)
+
+
+def ModelAddDomain(builder, domain):
+    builder.PrependUOffsetTRelativeSlot(6, flatbuffers.number_types.UOffsetTFlags.py_type(domain), 0)
+
+
+def ModelAddHasModelVersion(builder, hasModelVersion):
+    builder.PrependBoolSlot(7, hasModelVersion, 0)
+
+
+def ModelAddModelVersion(builder, modelVersion):
+    builder.PrependInt64Slot(8, modelVersion, 0)
+
+
+def ModelAddDocString(builder, docString):
+    builder.PrependUOffsetTRelativeSlot(9, flatbuffers.number_types.UOffsetTFlags.py_type(docString), 0)
+
+
+def ModelAddMetadataProps(builder, metadataProps):
+    builder.PrependUOffsetTRelativeSlot(10, flatbuffers.number_types.UOffsetTFlags.py_type(metadataProps), 0)
+
+
+def ModelStartMetadataPropsVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def ModelAddTrainingInfo(builder, trainingInfo):
+    builder.PrependUOffsetTRelativeSlot(11, flatbuffers.number_types.UOffsetTFlags.py_type(trainingInfo), 0)
+
+
+def ModelStartTrainingInfoVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def ModelAddConfiguration(builder, configuration):
+    builder.PrependUOffsetTRelativeSlot(12, flatbuffers.number_types.UOffsetTFlags.py_type(configuration), 0)
+
+
+def ModelStartConfigurationVector(builder, numElems):
+    return builder.StartVector(1, numElems, 1)
+
+
+def ModelEnd(builder):
+    return builder.EndObject()
 
 
 class Factor(object):
-    __slots__ = ['_tab']
+    __slots__ = ["_tab"]
 
     @classmethod
     def GetRootAs(cls, buf, offset=0):
@@ -1921,6 +2459,7 @@ class Factor(object):
     def GetRootAsFactor(cls, buf, offset=0):
         """This method is deprecated. Please switch to GetRootAs."""
         return cls.GetRootAs(buf, offset)
+
     # Factor
     def Init(self, buf, pos):
         self._tab = flatbuffers.table.Table(buf, pos)
@@ -1959,16 +2498,33 @@ class Factor(object):
             return obj
         return None
 
-def FactorStart(builder): builder.StartObject(4)
-def FactorAddName(builder, name): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
-def FactorAddOperation(builder, operation): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(operation), 0)
-def FactorAddLeft(builder, left): builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(left), 0)
-def FactorAddRight(builder, right): builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(right), 0)
-def FactorEnd(builder): return builder.EndObject()
+
+def FactorStart(builder):
+    builder.StartObject(4)
+
+
+def FactorAddName(builder, name):
+    builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
+
+
+def FactorAddOperation(builder, operation):
+    builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(operation), 0)
+
+
+def FactorAddLeft(builder, left):
+    builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(left), 0)
+
+
+def FactorAddRight(builder, right):
+    builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(right), 0)
+
+
+def FactorEnd(builder):
+    return builder.EndObject()
 
 
 class Term(object):
-    __slots__ = ['_tab']
+    __slots__ = ["_tab"]
 
     @classmethod
     def GetRootAs(cls, buf, offset=0):
@@ -1981,6 +2537,7 @@ class Term(object):
     def GetRootAsTerm(cls, buf, offset=0):
         """This method is deprecated. Please switch to GetRootAs."""
         return cls.GetRootAs(buf, offset)
+
     # Term
     def Init(self, buf, pos):
         self._tab = flatbuffers.table.Table(buf, pos)
@@ -2016,15 +2573,29 @@ class Term(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
         return o == 0
 
-def TermStart(builder): builder.StartObject(2)
-def TermAddCoefficient(builder, coefficient): builder.PrependInt64Slot(0, coefficient, 0)
-def TermAddFactors(builder, factors): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(factors), 0)
-def TermStartFactorsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def TermEnd(builder): return builder.EndObject()
+
+def TermStart(builder):
+    builder.StartObject(2)
+
+
+def TermAddCoefficient(builder, coefficient):
+    builder.PrependInt64Slot(0, coefficient, 0)
+
+
+def TermAddFactors(builder, factors):
+    builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(factors), 0)
+
+
+def TermStartFactorsVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def TermEnd(builder):
+    return builder.EndObject()
 
 
 class Size(object):
-    __slots__ = ['_tab']
+    __slots__ = ["_tab"]
 
     @classmethod
     def GetRootAs(cls, buf, offset=0):
@@ -2037,6 +2608,7 @@ class Size(object):
     def GetRootAsSize(cls, buf, offset=0):
         """This method is deprecated. Please switch to GetRootAs."""
         return cls.GetRootAs(buf, offset)
+
     # Size
     def Init(self, buf, pos):
         self._tab = flatbuffers.table.Table(buf, pos)
@@ -2072,15 +2644,29 @@ class Size(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
         return o == 0
 
-def SizeStart(builder): builder.StartObject(2)
-def SizeAddNumber(builder, number): builder.PrependInt64Slot(0, number, 0)
-def SizeAddTerms(builder, terms): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(terms), 0)
-def SizeStartTermsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def SizeEnd(builder): return builder.EndObject()
+
+def SizeStart(builder):
+    builder.StartObject(2)
+
+
+def SizeAddNumber(builder, number):
+    builder.PrependInt64Slot(0, number, 0)
+
+
+def SizeAddTerms(builder, terms):
+    builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(terms), 0)
+
+
+def SizeStartTermsVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def SizeEnd(builder):
+    return builder.EndObject()
 
 
 class ReadyFact(object):
-    __slots__ = ['_tab']
+    __slots__ = ["_tab"]
 
     @classmethod
     def GetRootAs(cls, buf, offset=0):
@@ -2093,6 +2679,7 @@ class ReadyFact(object):
     def GetRootAsReadyFact(cls, buf, offset=0):
         """This method is deprecated. Please switch to GetRootAs."""
         return cls.GetRootAs(buf, offset)
+
     # ReadyFact
     def Init(self, buf, pos):
         self._tab = flatbuffers.table.Table(buf, pos)
@@ -2123,7 +2710,10 @@ class ReadyFact(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(10))
         if o != 0:
             a = self._tab.Vector(o)
-            return self._tab.Get(flatbuffers.number_types.Uint32Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 4))
+            return self._tab.Get(
+                flatbuffers.number_types.Uint32Flags,
+                a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 4),
+            )
         return 0
 
     # ReadyFact
@@ -2145,17 +2735,37 @@ class ReadyFact(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(10))
         return o == 0
 
-def ReadyFactStart(builder): builder.StartObject(4)
-def ReadyFactAddKind(builder, kind): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(kind), 0)
-def ReadyFactAddDataType(builder, dataType): builder.PrependInt32Slot(1, dataType, 0)
-def ReadyFactAddHasShape(builder, hasShape): builder.PrependBoolSlot(2, hasShape, 0)
-def ReadyFactAddShape(builder, shape): builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(shape), 0)
-def ReadyFactStartShapeVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def ReadyFactEnd(builder): return builder.EndObject()
+
+def ReadyFactStart(builder):
+    builder.StartObject(4)
+
+
+def ReadyFactAddKind(builder, kind):
+    builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(kind), 0)
+
+
+def ReadyFactAddDataType(builder, dataType):
+    builder.PrependInt32Slot(1, dataType, 0)
+
+
+def ReadyFactAddHasShape(builder, hasShape):
+    builder.PrependBoolSlot(2, hasShape, 0)
+
+
+def ReadyFactAddShape(builder, shape):
+    builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(shape), 0)
+
+
+def ReadyFactStartShapeVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def ReadyFactEnd(builder):
+    return builder.EndObject()
 
 
 class Setting(object):
-    __slots__ = ['_tab']
+    __slots__ = ["_tab"]
 
     @classmethod
     def GetRootAs(cls, buf, offset=0):
@@ -2168,6 +2778,7 @@ class Setting(object):
     def GetRootAsSetting(cls, buf, offset=0):
         """This method is deprecated. Please switch to GetRootAs."""
         return cls.GetRootAs(buf, offset)
+
     # Setting
     def Init(self, buf, pos):
         self._tab = flatbuffers.table.Table(buf, pos)
@@ -2212,7 +2823,9 @@ class Setting(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(14))
         if o != 0:
             a = self._tab.Vector(o)
-            return self._tab.Get(flatbuffers.number_types.Int64Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 8))
+            return self._tab.Get(
+                flatbuffers.number_types.Int64Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 8)
+            )
         return 0
 
     # Setting
@@ -2239,7 +2852,10 @@ class Setting(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(16))
         if o != 0:
             a = self._tab.Vector(o)
-            return self._tab.Get(flatbuffers.number_types.Float64Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 8))
+            return self._tab.Get(
+                flatbuffers.number_types.Float64Flags,
+                a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 8),
+            )
         return 0
 
     # Setting
@@ -2325,27 +2941,77 @@ class Setting(object):
             return obj
         return None
 
-def SettingStart(builder): builder.StartObject(11)
-def SettingAddName(builder, name): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
-def SettingAddKind(builder, kind): builder.PrependUint8Slot(1, kind, 0)
-def SettingAddInteger(builder, integer): builder.PrependInt64Slot(2, integer, 0)
-def SettingAddNumber(builder, number): builder.PrependFloat64Slot(3, number, 0.0)
-def SettingAddText(builder, text): builder.PrependUOffsetTRelativeSlot(4, flatbuffers.number_types.UOffsetTFlags.py_type(text), 0)
-def SettingAddIntegers(builder, integers): builder.PrependUOffsetTRelativeSlot(5, flatbuffers.number_types.UOffsetTFlags.py_type(integers), 0)
-def SettingStartIntegersVector(builder, numElems): return builder.StartVector(8, numElems, 8)
-def SettingAddNumbers(builder, numbers): builder.PrependUOffsetTRelativeSlot(6, flatbuffers.number_types.UOffsetTFlags.py_type(numbers), 0)
-def SettingStartNumbersVector(builder, numElems): return builder.StartVector(8, numElems, 8)
-def SettingAddTexts(builder, texts): builder.PrependUOffsetTRelativeSlot(7, flatbuffers.number_types.UOffsetTFlags.py_type(texts), 0)
-def SettingStartTextsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def SettingAddItems(builder, items): builder.PrependUOffsetTRelativeSlot(8, flatbuffers.number_types.UOffsetTFlags.py_type(items), 0)
-def SettingStartItemsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def SettingAddTensor(builder, tensor): builder.PrependUOffsetTRelativeSlot(9, flatbuffers.number_types.UOffsetTFlags.py_type(tensor), 0)
-def SettingAddGraph(builder, graph): builder.PrependUOffsetTRelativeSlot(10, flatbuffers.number_types.UOffsetTFlags.py_type(graph), 0)
-def SettingEnd(builder): return builder.EndObject()
+
+def SettingStart(builder):
+    builder.StartObject(11)
+
+
+def SettingAddName(builder, name):
+    builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
+
+
+def SettingAddKind(builder, kind):
+    builder.PrependUint8Slot(1, kind, 0)
+
+
+def SettingAddInteger(builder, integer):
+    builder.PrependInt64Slot(2, integer, 0)
+
+
+def SettingAddNumber(builder, number):
+    builder.PrependFloat64Slot(3, number, 0.0)
+
+
+def SettingAddText(builder, text):
+    builder.PrependUOffsetTRelativeSlot(4, flatbuffers.number_types.UOffsetTFlags.py_type(text), 0)
+
+
+def SettingAddIntegers(builder, integers):
+    builder.PrependUOffsetTRelativeSlot(5, flatbuffers.number_types.UOffsetTFlags.py_type(integers), 0)
+
+
+def SettingStartIntegersVector(builder, numElems):
+    return builder.StartVector(8, numElems, 8)
+
+
+def SettingAddNumbers(builder, numbers):
+    builder.PrependUOffsetTRelativeSlot(6, flatbuffers.number_types.UOffsetTFlags.py_type(numbers), 0)
+
+
+def SettingStartNumbersVector(builder, numElems):
+    return builder.StartVector(8, numElems, 8)
+
+
+def SettingAddTexts(builder, texts):
+    builder.PrependUOffsetTRelativeSlot(7, flatbuffers.number_types.UOffsetTFlags.py_type(texts), 0)
+
+
+def SettingStartTextsVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def SettingAddItems(builder, items):
+    builder.PrependUOffsetTRelativeSlot(8, flatbuffers.number_types.UOffsetTFlags.py_type(items), 0)
+
+
+def SettingStartItemsVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def SettingAddTensor(builder, tensor):
+    builder.PrependUOffsetTRelativeSlot(9, flatbuffers.number_types.UOffsetTFlags.py_type(tensor), 0)
+
+
+def SettingAddGraph(builder, graph):
+    builder.PrependUOffsetTRelativeSlot(10, flatbuffers.number_types.UOffsetTFlags.py_type(graph), 0)
+
+
+def SettingEnd(builder):
+    return builder.EndObject()
 
 
 class ReadyNode(object):
-    __slots__ = ['_tab']
+    __slots__ = ["_tab"]
 
     @classmethod
     def GetRootAs(cls, buf, offset=0):
@@ -2358,6 +3024,7 @@ class ReadyNode(object):
     def GetRootAsReadyNode(cls, buf, offset=0):
         """This method is deprecated. Please switch to GetRootAs."""
         return cls.GetRootAs(buf, offset)
+
     # ReadyNode
     def Init(self, buf, pos):
         self._tab = flatbuffers.table.Table(buf, pos)
@@ -2412,7 +3079,9 @@ class ReadyNode(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(12))
         if o != 0:
             a = self._tab.Vector(o)
-            return self._tab.Get(flatbuffers.number_types.Int32Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 4))
+            return self._tab.Get(
+                flatbuffers.number_types.Int32Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 4)
+            )
         return 0
 
     # ReadyNode
@@ -2459,7 +3128,10 @@ class ReadyNode(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(16))
         if o != 0:
             a = self._tab.Vector(o)
-            return self._tab.Get(flatbuffers.number_types.Uint32Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 4))
+            return self._tab.Get(
+                flatbuffers.number_types.Uint32Flags,
+                a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 4),
+            )
         return 0
 
     # ReadyNode
@@ -2481,23 +3153,61 @@ class ReadyNode(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(16))
         return o == 0
 
-def ReadyNodeStart(builder): builder.StartObject(7)
-def ReadyNodeAddName(builder, name): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
-def ReadyNodeAddOpType(builder, opType): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(opType), 0)
-def ReadyNodeAddDomain(builder, domain): builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(domain), 0)
-def ReadyNodeAddSettings(builder, settings): builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(settings), 0)
-def ReadyNodeStartSettingsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def ReadyNodeAddInputs(builder, inputs): builder.PrependUOffsetTRelativeSlot(4, flatbuffers.number_types.UOffsetTFlags.py_type(inputs), 0)
-def ReadyNodeStartInputsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def ReadyNodeAddOutputs(builder, outputs): builder.PrependUOffsetTRelativeSlot(5, flatbuffers.number_types.UOffsetTFlags.py_type(outputs), 0)
-def ReadyNodeStartOutputsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def ReadyNodeAddFacts(builder, facts): builder.PrependUOffsetTRelativeSlot(6, flatbuffers.number_types.UOffsetTFlags.py_type(facts), 0)
-def ReadyNodeStartFactsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def ReadyNodeEnd(builder): return builder.EndObject()
+
+def ReadyNodeStart(builder):
+    builder.StartObject(7)
+
+
+def ReadyNodeAddName(builder, name):
+    builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
+
+
+def ReadyNodeAddOpType(builder, opType):
+    builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(opType), 0)
+
+
+def ReadyNodeAddDomain(builder, domain):
+    builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(domain), 0)
+
+
+def ReadyNodeAddSettings(builder, settings):
+    builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(settings), 0)
+
+
+def ReadyNodeStartSettingsVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def ReadyNodeAddInputs(builder, inputs):
+    builder.PrependUOffsetTRelativeSlot(4, flatbuffers.number_types.UOffsetTFlags.py_type(inputs), 0)
+
+
+def ReadyNodeStartInputsVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def ReadyNodeAddOutputs(builder, outputs):
+    builder.PrependUOffsetTRelativeSlot(5, flatbuffers.number_types.UOffsetTFlags.py_type(outputs), 0)
+
+
+def ReadyNodeStartOutputsVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def ReadyNodeAddFacts(builder, facts):
+    builder.PrependUOffsetTRelativeSlot(6, flatbuffers.number_types.UOffsetTFlags.py_type(facts), 0)
+
+
+def ReadyNodeStartFactsVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def ReadyNodeEnd(builder):
+    return builder.EndObject()
 
 
 class ReadyGraph(object):
-    __slots__ = ['_tab']
+    __slots__ = ["_tab"]
 
     @classmethod
     def GetRootAs(cls, buf, offset=0):
@@ -2510,6 +3220,7 @@ class ReadyGraph(object):
     def GetRootAsReadyGraph(cls, buf, offset=0):
         """This method is deprecated. Please switch to GetRootAs."""
         return cls.GetRootAs(buf, offset)
+
     # ReadyGraph
     def Init(self, buf, pos):
         self._tab = flatbuffers.table.Table(buf, pos)
@@ -2546,7 +3257,10 @@ class ReadyGraph(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
         if o != 0:
             a = self._tab.Vector(o)
-            return self._tab.Get(flatbuffers.number_types.Uint32Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 4))
+            return self._tab.Get(
+                flatbuffers.number_types.Uint32Flags,
+                a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 4),
+            )
         return 0
 
     # ReadyGraph
@@ -2621,7 +3335,10 @@ class ReadyGraph(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(14))
         if o != 0:
             a = self._tab.Vector(o)
-            return self._tab.Get(flatbuffers.number_types.Uint32Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 4))
+            return self._tab.Get(
+                flatbuffers.number_types.Uint32Flags,
+                a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 4),
+            )
         return 0
 
     # ReadyGraph
@@ -2643,23 +3360,61 @@ class ReadyGraph(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(14))
         return o == 0
 
-def ReadyGraphStart(builder): builder.StartObject(6)
-def ReadyGraphAddName(builder, name): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
-def ReadyGraphAddInputs(builder, inputs): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(inputs), 0)
-def ReadyGraphStartInputsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def ReadyGraphAddFacts(builder, facts): builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(facts), 0)
-def ReadyGraphStartFactsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def ReadyGraphAddConstants(builder, constants): builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(constants), 0)
-def ReadyGraphStartConstantsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def ReadyGraphAddNodes(builder, nodes): builder.PrependUOffsetTRelativeSlot(4, flatbuffers.number_types.UOffsetTFlags.py_type(nodes), 0)
-def ReadyGraphStartNodesVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def ReadyGraphAddOutputs(builder, outputs): builder.PrependUOffsetTRelativeSlot(5, flatbuffers.number_types.UOffsetTFlags.py_type(outputs), 0)
-def ReadyGraphStartOutputsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def ReadyGraphEnd(builder): return builder.EndObject()
+
+def ReadyGraphStart(builder):
+    builder.StartObject(6)
+
+
+def ReadyGraphAddName(builder, name):
+    builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
+
+
+def ReadyGraphAddInputs(builder, inputs):
+    builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(inputs), 0)
+
+
+def ReadyGraphStartInputsVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def ReadyGraphAddFacts(builder, facts):
+    builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(facts), 0)
+
+
+def ReadyGraphStartFactsVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def ReadyGraphAddConstants(builder, constants):
+    builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(constants), 0)
+
+
+def ReadyGraphStartConstantsVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def ReadyGraphAddNodes(builder, nodes):
+    builder.PrependUOffsetTRelativeSlot(4, flatbuffers.number_types.UOffsetTFlags.py_type(nodes), 0)
+
+
+def ReadyGraphStartNodesVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def ReadyGraphAddOutputs(builder, outputs):
+    builder.PrependUOffsetTRelativeSlot(5, flatbuffers.number_types.UOffsetTFlags.py_type(outputs), 0)
+
+
+def ReadyGraphStartOutputsVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def ReadyGraphEnd(builder):
+    return builder.EndObject()
 
 
 class Ready(object):
-    __slots__ = ['_tab']
+    __slots__ = ["_tab"]
 
     @classmethod
     def GetRootAs(cls, buf, offset=0):
@@ -2672,6 +3427,7 @@ class Ready(object):
     def GetRootAsReady(cls, buf, offset=0):
         """This method is deprecated. Please switch to GetRootAs."""
         return cls.GetRootAs(buf, offset)
+
     # Ready
     def Init(self, buf, pos):
         self._tab = flatbuffers.table.Table(buf, pos)
@@ -2739,7 +3495,10 @@ class Ready(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(10))
         if o != 0:
             a = self._tab.Vector(o)
-            return self._tab.Get(flatbuffers.number_types.Uint32Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 4))
+            return self._tab.Get(
+                flatbuffers.number_types.Uint32Flags,
+                a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 4),
+            )
         return 0
 
     # Ready
@@ -2809,18 +3568,54 @@ class Ready(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(14))
         return o == 0
 
-def ReadyStart(builder): builder.StartObject(6)
-def ReadyAddSizes(builder, sizes): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(sizes), 0)
-def ReadyStartSizesVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def ReadyAddFacts(builder, facts): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(facts), 0)
-def ReadyStartFactsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def ReadyAddGraph(builder, graph): builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(graph), 0)
-def ReadyAddDeclared(builder, declared): builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(declared), 0)
-def ReadyStartDeclaredVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def ReadyAddMetadata(builder, metadata): builder.PrependUOffsetTRelativeSlot(4, flatbuffers.number_types.UOffsetTFlags.py_type(metadata), 0)
-def ReadyStartMetadataVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def ReadyAddReport(builder, report): builder.PrependUOffsetTRelativeSlot(5, flatbuffers.number_types.UOffsetTFlags.py_type(report), 0)
-def ReadyStartReportVector(builder, numElems): return builder.StartVector(4, numElems, 4)
-def ReadyEnd(builder): return builder.EndObject()
+
+def ReadyStart(builder):
+    builder.StartObject(6)
 
 
+def ReadyAddSizes(builder, sizes):
+    builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(sizes), 0)
+
+
+def ReadyStartSizesVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def ReadyAddFacts(builder, facts):
+    builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(facts), 0)
+
+
+def ReadyStartFactsVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def ReadyAddGraph(builder, graph):
+    builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(graph), 0)
+
+
+def ReadyAddDeclared(builder, declared):
+    builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(declared), 0)
+
+
+def ReadyStartDeclaredVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def ReadyAddMetadata(builder, metadata):
+    builder.PrependUOffsetTRelativeSlot(4, flatbuffers.number_types.UOffsetTFlags.py_type(metadata), 0)
+
+
+def ReadyStartMetadataVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def ReadyAddReport(builder, report):
+    builder.PrependUOffsetTRelativeSlot(5, flatbuffers.number_types.UOffsetTFlags.py_type(report), 0)
+
+
+def ReadyStartReportVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
+
+def ReadyEnd(builder):
+    return builder.EndObject()
