@@ -104,6 +104,9 @@ def of_layers(options: argparse.Namespace, settings: Settings, folder: Path) -> 
             if OURS in engines:
                 compile_here(engines[OURS], path, feeds, folder)
             found = compare(engines, path, feeds, settings, folder)
+            for result in found.values():  # these are of the process, not of the layer
+                result.pop("import_seconds", None)
+                result.pop("peak_bytes", None)
             yield {"name": layer.name, "batch": options.batch, "flops": flops, "engines": found}
 
 

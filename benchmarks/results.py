@@ -99,11 +99,13 @@ def _line(result: dict[str, Any], name: str, of: dict[str, Any]) -> tuple[str, .
     return (
         label, name, *(f"{of[k] * 1e3:.3f}" for k in ("median", "p10", "p90")),
         "" if beside is None else f"{beside:.2f}", rate,
-        *(f"{of[f'{k}_seconds']:.2f}" for k in ("import", "load", "first")),
-        f"{of['cold_seconds']:.1f}" if "cold_seconds" in of else "",
-        f"{of['peak_bytes'] / 1e6:.0f}" if of["peak_bytes"] else "",
-        f"{of['relative_difference']:.1e}" if "relative_difference" in of else "",
+        *(_shown(of.get(f"{k}_seconds"), ".2f") for k in ("import", "load", "first", "cold")),
+        _shown(of.get("peak_bytes", 0) / 1e6 or None, ".0f"), _shown(of.get("relative_difference"), ".1e"),
     )  # fmt: skip
+
+
+def _shown(number: float | None, form: str) -> str:
+    return "" if number is None else format(number, form)
 
 
 def markdown(found: dict[str, Any]) -> str:
