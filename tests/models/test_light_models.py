@@ -26,6 +26,9 @@ NAMES = [
     "zfnet512",
 ]
 
+TRANSPOSES = {"bvlc_alexnet": 2, "vgg19": 2, "zfnet512": 2}
+"""One for the image; a second where a map goes into a large matrix product."""
+
 
 def with_random_weights(name: str) -> onnx.ModelProto:
     """The model with its ConstantOfShape weights replaced by random ones that keep activations near 1."""
@@ -69,4 +72,6 @@ def test_same_as_onnxruntime(name: str, tmp_path: Path) -> None:
     info = session.get_inputs()[0]
     image = np.random.default_rng(1).standard_normal(info.shape).astype(np.float32)
     for threads in (1, 2):
-        assert_same(numba_rt.load(path, threads=threads), session, {info.name: image})
+        model = numba_rt.load(path, threads=threads)
+        assert_same(model, session, {info.name: image})
+    assert sum(n.op.op_type == "Transpose" for n in model.graph.nodes) == TRANSPOSES.get(name, 1)
