@@ -172,9 +172,7 @@ class Graph:
         gone = {id(n) for n in nodes}
         for node in self.nodes:
             if id(node) in gone:
-                for value in node.inputs:
-                    if value is not None:
-                        value.uses.remove(node)
+                _stop_reading(node)
         self.nodes = [n for n in self.nodes if id(n) not in gone]
 
     def remove_dead(self) -> int:
@@ -186,9 +184,7 @@ class Graph:
             if any(v.uses or id(v) in outputs for v in node.outputs):
                 kept.append(node)
             else:
-                for value in node.inputs:
-                    if value is not None:
-                        value.uses.remove(node)
+                _stop_reading(node)
                 removed += 1
         self.nodes = kept[::-1]
         return removed
@@ -212,3 +208,11 @@ class Graph:
                     if value is not None and value.producer is not None and id(value.producer) not in done:
                         stack.append((value.producer, False))
         self.nodes = order
+
+
+def _stop_reading(node: Node) -> None:
+    """A node that went reads nothing, and does not keep large constants alive until it is collected."""
+    for value in node.inputs:
+        if value is not None:
+            value.uses.remove(node)
+    node.inputs = [None if v is not None and v.is_constant else v for v in node.inputs]

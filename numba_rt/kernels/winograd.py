@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numba_rt.jit import kernel, prange, u
+from numba_rt import threads
+from numba_rt.jit import DISABLED, kernel, prange, prepare, u
 from numba_rt.kernels.activation import activate, activation_address
 from numba_rt.kernels.conv import Window
-from numba_rt.kernels.packing import NR, aligned_zeros, pack_b
+from numba_rt.kernels.packing import NR, aligned_empty
 from numba_rt.simd.isa import ISA
 from numba_rt.simd.tile import MAX_K, tile
 from numba_rt.simd.winograd import TRANSFORMS, input_tile, output_tile
@@ -43,14 +44,52 @@ LEAST_GAIN = 1.1
 
 def pack_winograd(w: np.ndarray, size: int) -> np.ndarray:
     """Packs filters (oc, c, 3, 3) as (n², panels, c, NR), for tiles of `size` x `size` outputs."""
-    transform = TRANSFORMS[size]
-    oc, c = w.shape[:2]
-    packed = aligned_zeros((transform.patch**2, -(-oc // NR), c, NR))
-    both = np.kron(transform.g, transform.g)
-    filters = w.reshape(oc, c, 9).transpose(2, 1, 0).astype(np.float64, order="C").reshape(9, -1)
-    for e, row in enumerate(both):
-        packed[e] = pack_b((row @ filters).astype(np.float32).reshape(c, oc))
-    return packed
+    transform, (oc, c) = TRANSFORMS[size], w.shape[:2]
+    n, panels, tasks = transform.patch, -(-oc // NR), threads.default_count()
+    packed = aligned_empty(n * n * panels * c * NR)
+    g, work = np.array([oc, c, n], np.int64), np.empty(tasks * (9 + 3 * n) * NR)
+    args = (np.empty(1, np.float32), transform.g, g, work, packed, tasks)  # w itself may be read-only
+    if not DISABLED:
+        prepare([(pack_filters, tasks > 1, args)])
+    pack = pack_filters.build(tasks > 1) if DISABLED else pack_filters.entry(args)
+    pack(np.ascontiguousarray(w).reshape(-1), transform.g, g, work, packed, tasks)
+    return packed.reshape(n * n, panels, c, NR)
+
+
+@kernel
+def pack_filters(w, factors, g, work, packed, tasks):
+    """G f G' of filters f, in float64.
+
+    w: (oc, c, 3, 3), flat; factors: G, (n, 3); g int64: oc, c, n; work: float64, (9 + 3 n) NR per task;
+    packed: (n², panels, c, NR), flat.
+    """
+    oc, c, n = g[0], g[1], g[2]
+    panels = (oc + NR - 1) // NR
+    units = panels * c
+    for t in prange(tasks):
+        taps = t * (9 + 3 * n) * NR
+        rows = taps + 9 * NR
+        for unit in range(t * units // tasks, (t + 1) * units // tasks):
+            panel, channel = unit // c, unit % c
+            for lane in range(NR):
+                o = panel * NR + lane
+                at = (o * c + channel) * 9
+                for k in range(9):
+                    work[u(taps + k * NR + lane)] = w[u(at + k)] if o < oc else np.float32(0)
+            for i in range(n):
+                a, b, d = factors[i, 0], factors[i, 1], factors[i, 2]
+                for lane in range(3 * NR):
+                    at = taps + lane
+                    value = a * work[u(at)] + b * work[u(at + 3 * NR)] + d * work[u(at + 6 * NR)]
+                    work[u(rows + i * 3 * NR + lane)] = value
+            for e in range(n * n):
+                k, first, to = e % n, rows + e // n * 3 * NR, (e * units + unit) * NR
+                a, b, d = factors[k, 0], factors[k, 1], factors[k, 2]
+                for lane in range(NR):
+                    at = first + lane
+                    packed[u(to + lane)] = np.float32(
+                        a * work[u(at)] + b * work[u(at + NR)] + d * work[u(at + 2 * NR)]
+                    )
 
 
 def best_size(out: tuple[int, int], c: int, oc: int) -> int:
