@@ -65,7 +65,7 @@ def _checked_shape(dims: Sequence[int], where: str) -> tuple[int, ...]:
         raise LoadError(f"{where} has {len(shape)} axes: expected at most {MOST_AXES}")
     if any(d < 0 for d in shape):
         raise LoadError(f"{where} has dims {list(shape)}: expected no negative size")
-    if math.prod(shape) > MOST_ELEMENTS:
+    if math.prod(d or 1 for d in shape) > MOST_ELEMENTS:
         raise LoadError(f"{where} has dims {list(shape)}: more elements than can be stored")
     return shape
 

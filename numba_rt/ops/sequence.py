@@ -21,10 +21,17 @@ def _sequence(element: Fact) -> Fact:
 
 def _element(sequence: Fact) -> Fact:
     """The fact of one element: sizes without a number differ from element to element."""
-    shape = sequence.shape
+    shape = _checked(sequence).shape
     if shape is not None:
         shape = tuple(fresh_dim("element") if isinstance(d, Sym) else d for d in shape)
     return Fact(sequence.dtype, shape)
+
+
+def _checked(sequence: Fact) -> Fact:
+    """The fact of a sequence; a tensor is none."""
+    if sequence.kind == "tensor":
+        raise ShapeError(f"input_sequence = {sequence}: expected a sequence")
+    return sequence
 
 
 def _position(position: np.ndarray | None, length: int, last: int) -> int:
@@ -129,7 +136,7 @@ class SequenceErase(Op):
     half = False
 
     def infer(self, input_sequence: Fact, position: Fact | None = None) -> Fact:
-        return input_sequence
+        return _checked(input_sequence)
 
     def run(self, input_sequence: list[np.ndarray], position: np.ndarray | None = None) -> list[np.ndarray]:
         if not input_sequence:
@@ -146,6 +153,7 @@ class SequenceLength(Op):
     half = False
 
     def infer(self, input_sequence: Fact) -> Fact:
+        _checked(input_sequence)
         return Fact(INT64, ())
 
     def run(self, input_sequence: list[np.ndarray]) -> np.ndarray:

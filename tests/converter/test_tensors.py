@@ -72,6 +72,7 @@ FOUR = np.zeros(6, np.float32).tobytes()
     [
         (TensorProto(dims=[-1, 3], data_type=F32, raw_data=FOUR), "no negative size"),
         (TensorProto(dims=[2**32, 2**32], data_type=F32), "more elements than can be stored"),
+        (TensorProto(dims=[2**32, 0, 2**32], data_type=F32), "more elements than can be stored"),
         (TensorProto(dims=[2**40], data_type=F32), "0 items in float_data"),
         (TensorProto(dims=[2, 4], data_type=F32, raw_data=FOUR), "24 bytes of data: expected 32"),
         (TensorProto(dims=[5], data_type=F32, raw_data=FOUR), "24 bytes of data: expected 20"),

@@ -127,3 +127,12 @@ def test_optionals() -> None:
     assert run("OptionalGetElement", [A]) == [A]
     with pytest.raises(ShapeError, match="holds nothing"):
         run("OptionalGetElement", None)
+
+
+@pytest.mark.parametrize("op_type", ["SequenceAt", "SequenceErase", "SequenceInsert", "SequenceLength"])
+def test_tensors_are_no_sequences(op_type: str) -> None:
+    cls = get("", op_type)
+    assert cls is not None
+    facts = [Fact.of(A)] * (1 if op_type == "SequenceLength" else 2)
+    with pytest.raises(ShapeError, match="expected a sequence"):
+        cls().infer(*facts)
