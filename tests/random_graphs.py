@@ -123,9 +123,14 @@ def _transpose(draw: st.DrawFn, drawn: Drawn, op: Builder, values: list[Value], 
 
 
 def _concat(draw: st.DrawFn, drawn: Drawn, op: Builder, values: list[Value], x: Value) -> list[Value]:
-    axis = _axis(draw, x)
+    before = x.producer
+    again = before is not None and before.op.op_type == "Concat" and draw(st.booleans())
+    axis = before.op.axis if again else _axis(draw, x)
     fitting = [v for v in values if _others(v, axis) == _others(x, axis)]
     more = draw(st.lists(st.sampled_from(fitting), min_size=0, max_size=3))
+    if again:
+        cut = draw(st.integers(0, len(more)))
+        return [op.Concat(*more[:cut], *before.inputs, *more[cut:], axis=axis)]
     return [op.Concat(*draw(st.permutations([x, *more])), axis=axis)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from numba_rt.graph import Fact, Node, Value
 from numba_rt.ops._op import Op
@@ -56,24 +56,67 @@ def find_homes(segment: Segment) -> Homes:
     the larger result, and what was joined before in that of the last.
     """
     homes = Homes()
-    for node in reversed(segment.nodes):
-        if type(node.op).input_parts is Op.input_parts:
-            continue
+    joins = [n for n in segment.nodes if type(n.op).input_parts is not Op.input_parts]
+    while joins:
+        node = joins.pop()
         joined = node.outputs[0]
         fact = segment.fact(joined)
-        facts = [None if v is None else segment.fact(v) for v in node.inputs]
         into, place = homes.of.get(id(joined), (joined, whole(int(fact.size))))
-        for position, part in enumerate(node.op.input_parts(facts, fact)):
+        parts = node.op.input_parts([None if v is None else segment.fact(v) for v in node.inputs], fact)
+        in_place = homes.joined.setdefault(id(node), set())
+        for position, part in enumerate(parts):
             value = node.inputs[position]
-            home = None if part is None else part.within(place)
-            source = None if value is None or home is None else _computed(segment, value)
-            if source is None or home is None or id(source) in homes.of:
-                continue
-            if home.rows > 1 and not _fits_rows(segment, source, home.run):
-                continue
-            homes.of[id(source)] = (into, home)
-            homes.joined.setdefault(id(node), set()).add(position)
+            source = None if value is None else _computed(segment, value)
+            if source is not None and part is not None and _settle(segment, homes, source, into, place, part):
+                in_place.add(position)
+        for earlier in joins:
+            first = _position(earlier, node)
+            last = first + len(earlier.inputs)
+            part = _together(parts[first:last]) if first >= 0 else None
+            value = earlier.outputs[0]
+            if part is not None and _settle(segment, homes, value, into, place, part):
+                in_place.update(range(first, last))
     return homes
+
+
+def _settle(segment: Segment, homes: Homes, value: Value, into: Value, place: Part, part: Part) -> bool:
+    """Whether a value has this part of a joined value, which lies at `place`, as its home."""
+    home = part.within(place)
+    if home is None or id(value) in homes.of:
+        return homes.of.get(id(value)) == (into, home)
+    if _computed(segment, value) is not value:
+        return False
+    if home.rows > 1 and not _fits_rows(segment, value, home.run):
+        return False
+    homes.of[id(value)] = into, home
+    return True
+
+
+def _position(earlier: Node, node: Node) -> int:
+    """Which of the inputs of a node is the first that another joins in the same way; -1 if none is."""
+    count = len(earlier.inputs)
+    if type(earlier.op) is not type(node.op) or count >= len(node.inputs):
+        return -1
+    wanted = [id(v) for v in earlier.inputs]
+    for first, value in enumerate(node.inputs[: len(node.inputs) - count + 1]):
+        if id(value) == wanted[0] and [id(v) for v in node.inputs[first : first + count]] == wanted:
+            return first if earlier.op.key() == node.op.key() else -1
+    return -1
+
+
+def _together(parts: Sequence[Part | None]) -> Part | None:
+    """Parts that follow one another as one."""
+    first = parts[0]
+    if first is None:
+        return None
+    run = 0
+    for part in parts:
+        if part is None or part.rows != first.rows or part.offset != first.offset + run:
+            return None
+        run += part.run
+    if first.rows == 1:
+        return Part(first.offset, 1, run, run)
+    return replace(first, run=run) if run < first.pitch else None
 
 
 def _computed(segment: Segment, value: Value) -> Value | None:

@@ -126,6 +126,25 @@ def test_results_that_grow_along_the_last_axis_share_one_array() -> None:
     assert max(b.nbytes for b in plan.buffers) == 2 * 3 * (8 + 4 * layers) * 4
 
 
+def test_joining_again_what_was_joined_before() -> None:
+    """As torch's DenseNet: each layer joins all that came before it anew."""
+    net = Net(2, 3, 8)
+    op = net.op
+    parts = [net.x, op.Relu(net.x)]
+    for _ in range(4):
+        joined = op.Concat(*parts, axis=2)
+        weight = np.random.default_rng(1).uniform(-1, 1, (joined.fact.sizes[-1], 4)).astype(np.float32)
+        parts.append(op.Relu(op.MatMul(op.Sigmoid(joined), weight)))
+    plan = net.plan(op.Neg(op.Concat(*parts, axis=2)))
+    assert copies(plan) == 1, "the input, once"
+    net = Net(2, 3, 8)
+    op = net.op
+    a, b, c = op.Relu(net.x), op.Neg(net.x), op.Abs(net.x)
+    inner, softmax = op.Concat(b, c, axis=2), op.Softmax(op.Concat(a, b, axis=2))
+    plan = net.plan(op.Tanh(op.Concat(a, b, c, axis=2)), op.Sigmoid(inner), softmax)
+    assert copies(plan) == 2, "what Softmax reads is one array"
+
+
 def test_parts_are_views() -> None:
     net = Net(6, 4)
     op = net.op

@@ -158,7 +158,7 @@ def check_joined(memory: Memory, node: Node, held: dict[int, np.ndarray], made: 
         index = (*(slice(None),) * axis, slice(start, start + size))
         start += size
         if position in memory.plan.in_place.get(id(node), ()):
-            assert same(memory.where(value), (space, places[index]))
+            assert memory.holds((space, places[index]), made[index])
         else:
             for other in node.inputs:
                 assert id(other) not in held or not overlap((space, places[index]), memory.where(other))
