@@ -177,7 +177,8 @@ class Converter:
         if node.op_type == "If" and node.domain == "" and (branch := _known_branch(node, inputs)) is not None:
             self._take(node, branch, scope)
             return
-        if cls is not None:
+        facts = [None if v is None else v.fact for v in inputs]
+        if cls is not None and not cls.is_left_to_standard(facts, len(node.outputs)):
             self._build(cls, node, inputs, scope)
             return
         if self._define(node, inputs, scope):

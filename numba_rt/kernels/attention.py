@@ -74,7 +74,7 @@ def geometry(
     offset: int | None = 0,
     left: int = -1,
     right: int = -1,
-    safe: bool = False,
+    safe: int = 0,
     capped: bool = False,
     tasks: int = 1,
     parts: int | None = None,
@@ -87,8 +87,8 @@ def geometry(
     one batch item's number of keys to the next, and what is added to the number. offset: the position
     of the first query among the keys; None where queries are the last of the keys there are. left,
     right: how many keys beside its own a query sees; all if negative. safe: queries that see
-    nothing give 0 instead of NaN. capped: scores are limited by
-    tanh. parts: for `attention_rows`, into how many parts keys are cut.
+    nothing give 0 instead of NaN; so do, if it is 1, those with NaN among their scores. capped:
+    scores are limited by tanh. parts: for `attention_rows`, into how many parts keys are cut.
     """
     bands = -(-m // MR)
     blocks = -(-bands // BANDS)
@@ -242,15 +242,16 @@ def attention(q, k, v, mask, bias, lengths, no_rows, tiles, g, f, work, y, tasks
                 m0, height = band * least + min(band, higher), least + (1 if band < higher else 0)
                 for r in range(height):
                     total, row = work[u(totals + (band - first) * MR + r)], y0 + (m0 + r) * g[23]
-                    finish(y, row, dv, total, g[45] != 0 or n == 0)
+                    finish(y, row, dv, total, 2 if n == 0 else g[45])
 
 
 @inline
 def finish(y, at, dv, total, safe):
     """Divides a row by the sum of its exponentials; -1 is the sum of nothing: y is not written yet."""
-    if total < f32(0) or (safe and not total > f32(0)):
+    empty = total <= f32(0)
+    if total < f32(0) or (empty and safe != 0) or (total != total and safe == 1):
         for i in range(at, at + dv):
-            y[u(i)] = f32(0) if safe else f32(math.nan)
+            y[u(i)] = f32(0) if safe != 0 else f32(math.nan)
     else:
         scale = f32(1) / total
         for i in range(at, at + dv):
@@ -323,7 +324,7 @@ def attention_rows(q, k, v, mask, bias, lengths, g, f, work, y, tasks):
             total += work[u(result + dv + 1)] * factor
             for i in range(dv):
                 y[u(at + i)] += work[u(result + i)] * factor
-        finish(y, at, dv, total, g[45] != 0 or n == 0)
+        finish(y, at, dv, total, 2 if n == 0 else g[45])
 
 
 def rows_work_size(g: np.ndarray, tasks: int) -> int:

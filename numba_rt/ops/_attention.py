@@ -30,10 +30,10 @@ class Heads:
     shape: tuple[int, int, int, int]
     strides: tuple[int, int, int]
 
-    @property
-    def at(self) -> tuple[int, ...]:
-        """What `geometry` wants to know."""
-        return (0, *self.strides)
+    def cut(self, n: int) -> Heads:
+        """The first n positions, or all if there are not as many."""
+        b, h, m, size = self.shape
+        return Heads((b, h, min(m, n), size), self.strides)
 
 
 def heads_of(x: View, heads: int, merged: bool) -> Heads:
@@ -70,7 +70,8 @@ class Extras:
     offset: int | None = 0
     left: int = -1
     right: int = -1
-    safe: bool = False
+    safe: int = 0
+    """1: queries without a result give 0 instead of NaN; 2: only those that see no key do."""
 
 
 def lower_attention(
@@ -136,8 +137,3 @@ def mask_strides(mask: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
             raise ShapeError(f"a mask of shape {list(mask)} does not fit scores of shape {list(shape)}")
     steps = [math.prod(sizes[i + 1 :]) if sizes[i] != 1 else 0 for i in range(4)]
     return (max(sizes[0], 1), 0, *steps)
-
-
-def lengths_of(count: int) -> np.ndarray:
-    """The same number of keys for every batch item."""
-    return np.array([count], np.int64)

@@ -115,6 +115,11 @@ class Op:
         return list(inspect.signature(cls.infer).parameters.values())[1:]
 
     @classmethod
+    def is_left_to_standard(cls, facts: Sequence[Any], n_outputs: int) -> bool:
+        """Whether the standard's definition by other operators computes a node with such inputs."""
+        return False
+
+    @classmethod
     def input_name(cls, position: int) -> str:
         """Name the ONNX standard gives to an input."""
         names = cls.parameters()
