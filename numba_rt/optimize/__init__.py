@@ -19,6 +19,7 @@ from numba_rt.optimize.fusions.conv_inputs import CONV_INPUTS
 from numba_rt.optimize.fusions.conv_transpose import CONV_TRANSPOSES
 from numba_rt.optimize.fusions.matmul import MATMULS, PACKING
 from numba_rt.optimize.fusions.norm import ADD_NORM, LAYER_NORM, RMS_NORM
+from numba_rt.optimize.fusions.pixels import LayerNormOfChannels
 from numba_rt.optimize.fusions.shuffle import SHUFFLES
 from numba_rt.optimize.fusions.softmax import SOFTMAX
 from numba_rt.optimize.half import widen_halves
@@ -35,7 +36,7 @@ PIPELINE: tuple[Callable[[Graph, Report], None], ...] = (
     lift_sizes,  # before rules: a value read only for its shape would count as read elsewhere
     merge_common,  # before rules: a pattern's variable is one value
     RuleSet(*SIMPLIFY),
-    RuleSet(*LAYER_NORM),  # before activations and products: they contain both
+    RuleSet(*LAYER_NORM, LayerNormOfChannels),  # before activations and products: they contain both
     RuleSet(*RMS_NORM),  # after LayerNorm, which contains it
     RuleSet(*ACTIVATIONS),
     RuleSet(*CONV_WEIGHTS),  # before BatchNormalization becomes arithmetic
@@ -49,6 +50,7 @@ PIPELINE: tuple[Callable[[Graph, Report], None], ...] = (
     RuleSet(*MATMULS),
     RuleSet(*ATTENTION),  # after products, which have taken up scales and transposes
     RuleSet(*PROJECTIONS),
+    merge_common,  # what layers made of the mask they share
     RuleSet(*CONVS),
     RuleSet(*ADD_NORM),  # after products: a residual costs nothing in their store
     fold_constants,  # what the rules made of weights

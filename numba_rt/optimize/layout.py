@@ -4,22 +4,16 @@ down the graph until they meet and cancel.
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
-from numba_rt.dtypes import FLOAT32
 from numba_rt.graph import Value
-from numba_rt.ops._op import REGISTRY
-from numba_rt.ops.elementwise import Elementwise
 from numba_rt.ops.transpose import Transpose
 from numba_rt.optimize.fusions.conv import ConvToNhwc, to_nchw, to_nhwc
 from numba_rt.optimize.fusions.pixels import PIXELS
-from numba_rt.optimize.layout_moves import AXIS, MOVES, TO_NCHW
+from numba_rt.optimize.fusions.rows import ROWS
+from numba_rt.optimize.layout_moves import AXIS, ELEMENTWISE, MOVES, TO_NCHW
 from numba_rt.optimize.rule import Builder, Rule
 from numba_rt.optimize.simplify import TransposeTwice
-
-_ELEMENTWISE = "|".join(sorted(n for (_, n), c in REGISTRY.items() if issubclass(c, Elementwise)))
 
 
 def is_nchw_view(value: Value | None) -> bool:
@@ -34,67 +28,13 @@ def nhwc_of(value: Value) -> Value:
     return value.producer.inputs[0]
 
 
-class Conv1dTo2d(Rule):
-    """Conv over one axis  →  Squeeze(Conv(Unsqueeze(x))) over two, the first of size 1"""
-
-    def pattern(op, x, w):
-        return op.Conv(x, w, ..., name="conv")
-
-    def check(m):
-        if m.x.fact.dtype != FLOAT32 or m.x.fact.shape is None or m.x.fact.rank != 3:
-            return ""
-        return None if m.w.is_constant else "the weights are not constant"
-
-    def replace(op, m):
-        conv, w = m.conv.op, m.w.constant
-        bias = m.conv.inputs[2] if len(m.conv.inputs) > 2 else None
-        height = np.array([2], np.int64)
-        wide = dataclasses.replace(
-            conv,
-            kernel_shape=(1, w.shape[2]),
-            strides=(1, *(conv.strides or (1,))),
-            dilations=(1, *(conv.dilations or (1,))),
-            pads=None if conv.pads is None else (0, conv.pads[0], 0, conv.pads[1]),
-        )
-        made = op.add(wide, op.Unsqueeze(m.x, height), w[:, :, None, :], bias)
-        return op.Squeeze(made, height)
-
-
-class SinkSqueeze(Rule):
-    """f(Squeeze(x))  →  Squeeze(f(x)), where f is elementwise with one input"""
-
-    def pattern(op, x, axes):
-        return op.OneOf(_ELEMENTWISE, op.Squeeze(x, axes), name="f")
-
-    def replace(op, m):
-        return op.Squeeze(op.add(m.f.op, m.x), m.axes)
-
-
-class UnsqueezeOfSqueeze(Rule):
-    """Unsqueeze(Squeeze(x, axes), axes)  →  x"""
-
-    shared = True
-
-    def pattern(op, x, axes, again):
-        return op.Unsqueeze(op.Squeeze(x, axes), again)
-
-    def check(m):
-        same = (
-            m.axes.is_constant and m.again.is_constant and np.array_equal(m.axes.constant, m.again.constant)
-        )
-        return None if same and (m.axes.constant >= 0).all() else ""
-
-    def replace(op, m):
-        return m.x
-
-
 class SinkElementwise(Rule):
     """f(Transpose(x), Transpose(y), constants)  →  Transpose(f(x, y, constants))"""
 
     shared = True
 
     def pattern(op):
-        return op.OneOf(_ELEMENTWISE, ..., name="f")
+        return op.OneOf(ELEMENTWISE, ..., name="f")
 
     def check(m):
         inputs = [v for v in m.f.inputs if v is not None]
@@ -166,11 +106,11 @@ class SinkMove(Rule):
     def check(m):
         if m.transpose.op.perm != TO_NCHW:
             return "it is not NHWC data"
-        moved = MOVES[m.f.op.op_type](m.f)
+        moved = MOVES[m.f.op.op_type](m.f, AXIS)
         return moved if isinstance(moved, str) else None
 
     def replace(op, m):
-        moved = MOVES[m.f.op.op_type](m.f)
+        moved = MOVES[m.f.op.op_type](m.f, AXIS)
         count = getattr(moved.op, "n_outputs", 1)
         made = op.add(moved.op, m.x, *moved.inputs, outputs=count)
         outputs = made if count > 1 else (made,)
@@ -180,9 +120,7 @@ class SinkMove(Rule):
 
 
 LAYOUT = (
-    Conv1dTo2d,
-    UnsqueezeOfSqueeze,
-    SinkSqueeze,
+    *ROWS,
     ConvToNhwc,
     TransposeTwice,
     SinkElementwise,

@@ -8,7 +8,6 @@ import numpy as np
 
 from numba_rt.dtypes import FLOAT32
 from numba_rt.optimize.fusions.matmul import FUSED_ACTIVATIONS
-from numba_rt.optimize.pattern import Match
 from numba_rt.optimize.rule import Rule
 
 MOST_ZEROS = 2.0
@@ -34,7 +33,7 @@ class ConvTransposeToConv(Rule):
         strides, dilations = conv.strides or (1, 1), conv.dilations or (1, 1)
         if strides[0] != strides[1] or (strides[0] != 1 and set(dilations) != {1}):
             return "its strides differ, or it has dilations as well"
-        axes = [_axis(m, a) for a in (0, 1)]
+        axes = [axis_of(conv, w.shape[2 + a], a) for a in (0, 1)]
         if conv.output_shape or min(n for axis in axes for n in axis) < 0:
             return "its padding depends on the size, or is larger than the window"
         s = strides[0]
@@ -45,9 +44,9 @@ class ConvTransposeToConv(Rule):
         conv, w = m.conv.op, m.w.constant
         bias = m.conv.inputs[2] if len(m.conv.inputs) > 2 else None
         s = (conv.strides or (1, 1))[0]
-        axes = [_axis(m, a) for a in (0, 1)]
+        axes = [axis_of(conv, w.shape[2 + a], a) for a in (0, 1)]
         mode = "DCR" if conv.group == 1 else "CRD"
-        filters = _filters(w, conv.group, s, mode)
+        filters = filters_of(w, conv.group, (s, s), mode)
         if bias is not None:
             bias = np.tile(bias.constant, s * s) if mode == "DCR" else np.repeat(bias.constant, s * s)
         pads = tuple(axis[side] for side in (0, 1) for axis in axes)
@@ -62,17 +61,17 @@ class ConvTransposeToConv(Rule):
         return y
 
 
-def _axis(m: Match, axis: int) -> tuple[int, int, int, int]:
+def axis_of(conv: Any, k: int, axis: int) -> tuple[int, int, int, int]:
     """Padding of the convolution before and behind, and what is cut off its blocks there; negative where
     it cannot be done.
     """
-    conv: Any = m.conv.op
-    k, s = m.w.constant.shape[2 + axis], (conv.strides or (1, 1))[axis]
-    reach = (conv.dilations or (1, 1))[axis] * (k - 1) + 1
-    whole = reach + (conv.output_padding or (0, 0))[axis]
+    count = len(conv.pads) // 2 if conv.pads else 0
+    s = conv.strides[axis] if conv.strides else 1
+    reach = (conv.dilations[axis] if conv.dilations else 1) * (k - 1) + 1
+    whole = reach + (conv.output_padding[axis] if conv.output_padding else 0)
     begin, end = 0, 0
-    if conv.auto_pad == "NOTSET":
-        begin, end = ((conv.pads or (0,) * 4)[axis + 2 * side] for side in (0, 1))
+    if conv.auto_pad == "NOTSET" and conv.pads:
+        begin, end = conv.pads[axis], conv.pads[axis + count]
     elif conv.auto_pad.startswith("SAME"):
         cut = max(whole - s, 0)
         if whole < s:
@@ -84,15 +83,15 @@ def _axis(m: Match, axis: int) -> tuple[int, int, int, int]:
     return taps - 1 - begin // s, last // s, begin % s, s - 1 - last % s
 
 
-def _filters(w: np.ndarray, groups: int, s: int, mode: str) -> np.ndarray:
-    """Weights (c, f, k, k) as filters (f·s·s, c, taps, taps), in the order of DepthToSpace's mode."""
-    c, own, kh, kw = w.shape
-    th, tw = -(-kh // s), -(-kw // s)
-    padded = np.zeros((groups, c // groups, own, th * s, tw * s), w.dtype)
+def filters_of(w: np.ndarray, groups: int, block: tuple[int, int], mode: str) -> np.ndarray:
+    """Weights (c, f, kh, kw) as filters (f·block, c, taps, taps), in the order of DepthToSpace's mode."""
+    (c, own, kh, kw), (sh, sw) = w.shape, block
+    th, tw = -(-kh // sh), -(-kw // sw)
+    padded = np.zeros((groups, c // groups, own, th * sh, tw * sw), w.dtype)
     padded[..., :kh, :kw] = w.reshape(groups, c // groups, own, kh, kw)
-    taps = padded.reshape(groups, c // groups, own, th, s, tw, s)[:, :, :, ::-1, :, ::-1]
+    taps = padded.reshape(groups, c // groups, own, th, sh, tw, sw)[:, :, :, ::-1, :, ::-1]
     order = (0, 4, 6, 2, 1, 3, 5) if mode == "DCR" else (0, 2, 4, 6, 1, 3, 5)
-    return np.ascontiguousarray(taps.transpose(order)).reshape(groups * own * s * s, c // groups, th, tw)
+    return np.ascontiguousarray(taps.transpose(order)).reshape(-1, c // groups, th, tw)
 
 
 class ActivationBeforeBlocks(Rule):

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from numba_rt.graph import Sym
+from numba_rt.optimize.fusions.conv import to_nchw, to_nhwc
+from numba_rt.optimize.fusions.norm import LayerNorm
 from numba_rt.optimize.layout_moves import AXIS, TO_NCHW, TO_NHWC
 from numba_rt.optimize.pattern import Match
-from numba_rt.optimize.rule import Rule
+from numba_rt.optimize.rule import Rule, scalar
 
 MOST_WEIGHTS = 1 << 25
 """Bytes of weights that are put into another order to save the Transpose of an image: with more of
@@ -63,6 +65,50 @@ class SplitPixels(Rule):
         _, c, h, w = m.split.outputs[0].fact.shape
         target = [0, *(-1 if isinstance(d, Sym) else d for d in (h, w, c))]
         return op.Reshape(m.x, np.array(target, np.int64))
+
+
+class SplitChannels(Rule):
+    """Reshape(Transpose(x), (b, g, n, h, w))  →  Transpose(Reshape(x, (b, h, w, g, n)), (0, 3, 4, 1, 2))"""
+
+    shared = True
+
+    def pattern(op, x, s):
+        return op.Reshape(op.Transpose(x, name="transpose"), s, name="split")
+
+    def check(m):
+        before, after = m.x.fact.shape, m.split.outputs[0].fact.shape
+        if not _is_image(m) or before is None or after is None or len(after) != 5:
+            return ""
+        if (after[0], *after[3:]) != before[:3] or isinstance(after[1] * after[2], Sym):
+            return "it does not split channels"
+        return None
+
+    def replace(op, m):
+        groups = m.split.outputs[0].fact.shape[1:3]
+        split = op.Reshape(m.x, np.array([0, 0, 0, *groups], np.int64))
+        return op.Transpose(split, perm=(0, 3, 4, 1, 2))
+
+
+class LayerNormOfChannels(LayerNorm):
+    """LayerNorm over axis 1 of images  →  Transpose(LayerNormalization(Transpose(x)))"""
+
+    def check(m):
+        if m.x.fact.shape is None or m.x.fact.rank != 4 or scalar(m.eps) is None:
+            return ""
+        for node in (m.mean, m.variance):
+            axes = node.inputs[1].constant if len(node.inputs) > 1 and node.inputs[1] is not None else None
+            if axes is None or axes.size != 1 or int(axes.reshape(())) % 4 != 1 or not node.op.keepdims:
+                return ""
+        for factor in (m.scale, m.bias):
+            shape = (1, 1, 1, *(factor.fact.shape or ()))[-4:]
+            if not factor.is_constant or shape != (1, m.x.fact.shape[1], 1, 1):
+                return f"{factor.name!r} is not one number a channel"
+        return None
+
+    def replace(op, m):
+        scale, bias = (v.constant.reshape(-1) for v in (m.scale, m.bias))
+        x = to_nhwc(op, m.x)
+        return to_nchw(op, op.LayerNormalization(x, scale, bias, axis=-1, epsilon=scalar(m.eps)))
 
 
 class FlattenedOperand(Rule):
@@ -139,4 +185,4 @@ def _kept(m: Match) -> list[Any]:
     return [AXIS[a] for a in range(4) if a not in gone]
 
 
-PIXELS = (MergedPixels, SplitPixels, FlattenedOperand, SqueezedMap, SqueezedRow)
+PIXELS = (MergedPixels, SplitChannels, SplitPixels, FlattenedOperand, SqueezedMap, SqueezedRow)
