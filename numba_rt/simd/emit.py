@@ -261,10 +261,12 @@ class TileEmitter(Vectors):
         masks = [self.first_lanes(b, b.sub(cols, I64(v * lanes))) for v in range(nv)]
         nothing = ir.Constant(masks[0].type, None)
         with_d = [b.select(_given(b, d), mask, nothing) for mask in masks]
-        added = []
+        # Loads of no lanes are slow where there is no memory.
+        d, added = b.select(_given(b, d), d, c), []
         for v, mask in enumerate(masks):
             known = b.select(_given(b, bias), mask, nothing)
-            added.append(self.masked_load(b, b.gep(bias, [I64(v * lanes)]), known))
+            start = b.gep(b.select(_given(b, bias), bias, c), [I64(v * lanes)])
+            added.append(self.masked_load(b, start, known))
 
         def row(b: ir.IRBuilder, r: ir.Value, _: Values) -> Values:
             for v, mask in enumerate(masks):
