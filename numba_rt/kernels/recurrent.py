@@ -1,11 +1,11 @@
 """Recurrent layers, step by step, after their inputs have been projected.
 
 x holds the products of inputs and weights, (directions, steps and batch in the order of the
-input, gates * hidden), and is used up. r: recurrent weights by direction, in blocks of COLUMNS
-columns, (hidden, COLUMNS) each; the last block may be narrower, and the last gate of `gru` begins
-one. b: (directions, 2 * gates * hidden), or empty. lens: steps of each sequence of the batch, or
-empty. The state is (parts, directions * batch, hidden): h first. A *row* is a sequence in one
-direction.
+input, gates * hidden), and is used up. r: recurrent weights by direction; those of the last gate of
+`gru` are apart. In float32 they are packed for the register tile (`tiles`, `no_rows`), otherwise in
+blocks of COLUMNS columns, (hidden, COLUMNS) each, of which the last may be narrower. b: (directions,
+2 * gates * hidden), or empty. lens: steps of each sequence of the batch, or empty. The state is
+(parts, directions * batch, hidden): h first. A *row* is a sequence in one direction.
 
 g: 0 steps, 1 batch, 2 hidden, 3 directions, 4 whether the first direction is reversed; strides:
 5 and 6 of x by step and batch; 7, 8, 9 of y by step, direction and batch; 10 and 11 of the first
@@ -19,6 +19,9 @@ import numpy as np
 
 from numba_rt.jit import inline, kernel, prange, u
 from numba_rt.kernels import math as km
+from numba_rt.kernels.packing import NR
+from numba_rt.simd.isa import ISA
+from numba_rt.simd.tile import MAX_K, tile
 
 __all__ = ["ACTIVATIONS", "COLUMNS", "gru", "lstm", "rnn"]
 
@@ -30,6 +33,10 @@ ACTIVATIONS = (
 
 COLUMNS = 512
 """Columns of r that are multiplied together: eight rows of them stay in the first-level cache."""
+MR = ISA.mr
+PANEL_COLUMNS = 96 // NR * NR
+"""Columns of packed r that stay in the cache while all rows of h pass over them."""
+INF = np.float32(np.inf)
 
 
 @inline
@@ -77,8 +84,35 @@ def _activate(y, start, n, g, f, which):
 
 
 @inline
-def _add_products(h, h_at, r, r_at, n, hidden, y, at, at0, shift, row0, row1):
-    """Add rows of h (hidden) times n columns of r to the rows of y that have an address in `at`."""
+def _add_products(h, h_at, r, r_at, n, hidden, y, at, at0, shift, row0, row1, ld, tiles, no_rows, f):
+    """Add rows of h (hidden) times n columns of r to the rows of y that have an address in `at`.
+
+    ld: the distance of these rows; 0 if they are not equally far apart.
+    """
+    if y.itemsize != 4:
+        _add_blocks(h, h_at, r, r_at, n, hidden, y, at, at0, shift, row0, row1)
+        return
+    bands = (row1 - row0 + MR - 1) // MR if ld > 0 else max(row1 - row0, 0)
+    least, higher = (row1 - row0) // max(bands, 1), (row1 - row0) % max(bands, 1)
+    for col in range(0, n, PANEL_COLUMNS):
+        cols = min(PANEL_COLUMNS, n - col)
+        for k0 in range(0, hidden, MAX_K):
+            k = min(MAX_K, hidden - k0)
+            for band in range(bands):
+                row = row0 + band * least + min(band, higher)
+                to = at[u(at0 + row)]
+                if to >= 0:
+                    tile(
+                        h, h_at + row * hidden + k0, hidden, no_rows, 0, 0, 0, 1, k,
+                        r, r_at + col * hidden + k0 * NR, hidden * NR, hidden * NR,
+                        y, to + shift + col, ld, cols, f, -1, f, -1, 1, np.float32(1), -INF, INF,
+                        least + (1 if band < higher else 0), tiles,
+                    )  # fmt: skip
+
+
+@inline
+def _add_blocks(h, h_at, r, r_at, n, hidden, y, at, at0, shift, row0, row1):
+    """The same on blocks of r."""
     for first in range(0, n, COLUMNS):
         cols = min(COLUMNS, n - first)
         block = r_at + first * hidden
@@ -163,17 +197,19 @@ def _emit(state, row, g, y, at):
 
 
 @kernel
-def rnn(x, r, b, lens, first_h, g, f, y, last_h, state, at, tasks):
+def rnn(x, r, b, lens, first_h, tiles, no_rows, g, f, y, last_h, state, at, tasks):
     """h = act(x + b + h @ r)."""
     steps, batch, hidden, dirs = g[0], g[1], g[2], g[3]
-    rows = dirs * batch
+    rows, own, ld = dirs * batch, r.size // dirs, 0 if lens.size else g[6] * hidden
     for t in prange(tasks):
         for d in range(dirs):
             row0, row1 = max(t * rows // tasks, d * batch), min((t + 1) * rows // tasks, (d + 1) * batch)
             _begin(first_h, g, state, 0, row0, row1)
             for step in range(steps):
                 _open(x, b, lens, g, 1, step, y, at, row0, row1)
-                _add_products(state, 0, r, d * hidden * hidden, hidden, hidden, x, at, 0, 0, row0, row1)
+                _add_products(
+                    state, 0, r, d * own, hidden, hidden, x, at, 0, 0, row0, row1, ld, tiles, no_rows, f
+                )  # fmt: skip
                 for row in range(row0, row1):
                     if at[u(row)] < 0:
                         continue
@@ -186,10 +222,11 @@ def rnn(x, r, b, lens, first_h, g, f, y, last_h, state, at, tasks):
 
 
 @kernel
-def lstm(x, r, b, p, lens, first_h, first_c, g, f, y, last_h, last_c, state, at, tasks):
+def lstm(x, r, b, p, lens, first_h, first_c, tiles, no_rows, g, f, y, last_h, last_c, state, at, tasks):
     """Gates i, o, f, c.   p: (directions, 3 * hidden) for i, o, f, or empty; flag: f is 1 - i."""
     steps, batch, hidden, dirs = g[0], g[1], g[2], g[3]
     rows, n = dirs * batch, 4 * hidden
+    own, ld = r.size // dirs, 0 if lens.size else g[6] * n
     one = x.dtype.type(1)
     for t in prange(tasks):
         for d in range(dirs):
@@ -199,7 +236,9 @@ def lstm(x, r, b, p, lens, first_h, first_c, g, f, y, last_h, last_c, state, at,
             p0 = d * 3 * hidden
             for step in range(steps):
                 _open(x, b, lens, g, 4, step, y, at, row0, row1)
-                _add_products(state, 0, r, d * hidden * n, n, hidden, x, at, 0, 0, row0, row1)
+                _add_products(
+                    state, 0, r, d * own, n, hidden, x, at, 0, 0, row0, row1, ld, tiles, no_rows, f
+                )  # fmt: skip
                 for row in range(row0, row1):
                     if at[u(row)] < 0:
                         continue
@@ -233,20 +272,23 @@ def lstm(x, r, b, p, lens, first_h, first_c, g, f, y, last_h, last_c, state, at,
 
 
 @kernel
-def gru(x, r, b, lens, first_h, g, f, y, last_h, state, at, tasks):
+def gru(x, r, b, lens, first_h, tiles, no_rows, g, f, y, last_h, state, at, tasks):
     """Gates z, r, h; flag: r multiplies the product of h and r's last columns, not h itself."""
     steps, batch, hidden, dirs = g[0], g[1], g[2], g[3]
     rows, n = dirs * batch, 3 * hidden
+    own, ld = r.size // dirs, 0 if lens.size else g[6] * n
+    of_new = 2 * hidden * hidden if x.itemsize != 4 else (2 * hidden + NR - 1) // NR * NR * hidden
     one = x.dtype.type(1)
     for t in prange(tasks):
         for d in range(dirs):
             row0, row1 = max(t * rows // tasks, d * batch), min((t + 1) * rows // tasks, (d + 1) * batch)
             _begin(first_h, g, state, 0, row0, row1)
-            r0 = d * hidden * n
-            of_new = r0 + 2 * hidden * hidden
+            r0 = d * own
             for step in range(steps):
                 _open(x, b, lens, g, 3, step, y, at, row0, row1)
-                _add_products(state, 0, r, r0, 2 * hidden, hidden, x, at, 0, 0, row0, row1)
+                _add_products(
+                    state, 0, r, r0, 2 * hidden, hidden, x, at, 0, 0, row0, row1, ld, tiles, no_rows, f
+                )  # fmt: skip
                 for row in range(row0, row1):
                     if at[u(row)] >= 0:
                         z, reset, part = at[u(row)], at[u(row)] + hidden, (rows + row) * hidden
@@ -266,12 +308,13 @@ def gru(x, r, b, lens, first_h, g, f, y, last_h, state, at, tasks):
                     for row in range(row0, row1):
                         at[u(2 * rows + row)] = (rows + row) * hidden if at[u(row)] >= 0 else -1
                     _add_products(
-                        state, 0, r, of_new, hidden, hidden, state, at, 2 * rows, 0, row0, row1
+                        state, 0, r, r0 + of_new, hidden, hidden, state, at, 2 * rows, 0,
+                        row0, row1, ld // max(ld, 1) * hidden, tiles, no_rows, f,
                     )  # fmt: skip
                 else:
                     _add_products(
-                        state, rows * hidden, r, of_new, hidden, hidden, x, at, 0, 2 * hidden,
-                        row0, row1,
+                        state, rows * hidden, r, r0 + of_new, hidden, hidden, x, at, 0, 2 * hidden,
+                        row0, row1, ld, tiles, no_rows, f,
                     )  # fmt: skip
                 for row in range(row0, row1):
                     if at[u(row)] < 0:

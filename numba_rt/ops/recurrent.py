@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import weakref
 from dataclasses import dataclass
@@ -13,12 +14,14 @@ from numba_rt.dtypes import FLOAT32, FLOATS, INT32, INT64
 from numba_rt.errors import ShapeError
 from numba_rt.graph import Dim, Fact
 from numba_rt.kernels import recurrent as kernels
-from numba_rt.kernels.packing import pack_b
+from numba_rt.kernels.gemm import NO_ROWS
+from numba_rt.kernels.packing import aligned_empty, pack_b, pack_columns, packed_size
 from numba_rt.ops._checks import check_dtype, check_rank, check_same_dtype, same_dim
 from numba_rt.ops._lowering import Lowering, View
 from numba_rt.ops._op import Op, op
 from numba_rt.ops.matmul import FusedMatMul, MatMul
 from numba_rt.ops.transpose import permute
+from numba_rt.simd.tile import tile_addresses
 
 DEFAULTS = {
     "Affine": (1.0, 0.0), "LeakyRelu": (0.01, 0.0), "ThresholdedRelu": (1.0, 0.0), "ScaledTanh": (1.0, 1.0),
@@ -28,6 +31,8 @@ DEFAULTS = {
 HAS_BETA = ("Affine", "ScaledTanh", "HardSigmoid")
 DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 NONE = np.zeros(0, np.float32)
+LEAST_ROWS = 3
+"""Sequences of one direction that a task takes, at least."""
 
 _prepared: dict[tuple[int, str], np.ndarray] = {}
 
@@ -44,6 +49,20 @@ def prepared(source: np.ndarray, make: Any, *args: Any) -> np.ndarray:
 def pack_inputs(source: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Weights of the inputs for the matrix product."""
     return pack_b(source.reshape(shape), transposed=True)
+
+
+def sum_biases(source: np.ndarray, dirs: int) -> np.ndarray:
+    """Both biases of each direction, where they are only ever added to one another."""
+    return np.ascontiguousarray(source.reshape(dirs, 2, -1).sum(1, dtype=source.dtype))
+
+
+def pack_parts(source: np.ndarray, shape: tuple[int, ...], parts: list[tuple[int, int]]) -> np.ndarray:
+    """Recurrent weights for the register tile, each part by itself."""
+    r = source.reshape(shape)
+    packed = [pack_b(r[d, a:b], transposed=True).reshape(-1) for d in range(shape[0]) for a, b in parts]
+    whole = aligned_empty(sum(p.size for p in packed))
+    np.concatenate(packed, out=whole)
+    return whole
 
 
 def pack_blocks(source: np.ndarray, shape: tuple[int, ...], blocks: list[tuple[int, int]]) -> np.ndarray:
@@ -70,6 +89,11 @@ class Recurrent(Op):
     parts: ClassVar[tuple[int, ...]]
     """Gates whose recurrent products are made together."""
     flag: ClassVar[bool] = False
+
+    @property
+    def adds_biases(self) -> bool:
+        """Whether the biases of inputs and states are simply added."""
+        return True
 
     @property
     def directions(self) -> int:
@@ -156,8 +180,8 @@ class Recurrent(Op):
         clip = math.inf if self.clip is None or self.clip <= 0 else self.clip
         return np.array([*head, *strides, self.flag, *codes], np.int64), np.array([clip, *factors])
 
-    def project(self, low: Lowering, X: View, W: View) -> View:
-        """The products of the inputs of all steps and the weights, for each direction."""
+    def project(self, low: Lowering, X: View, W: View, biases: np.ndarray | None) -> View:
+        """The products of the inputs of all steps and the weights, for each direction, and the biases."""
         n, k = W.shape[1:]
         m = X.size // k if k else X.shape[0] * X.shape[1]
         made = low.scratch((W.shape[0], m, n), X.dtype)
@@ -166,7 +190,8 @@ class Recurrent(Op):
             out = low.view(made, (m, n), offset=d * m * n * X.dtype.itemsize)
             if X.dtype == FLOAT32 and W.constant is not None:
                 packed = prepared(W.constant, pack_inputs, W.shape)
-                FusedMatMul(packed=n).lower(low, rows, low.const(packed[d]), None, None, out)
+                bias = None if biases is None else low.const(biases[d])
+                FusedMatMul(packed=n).lower(low, rows, low.const(packed[d]), bias, None, out)
                 continue
             own = low.view(W, (n, k), offset=d * n * k * X.dtype.itemsize)
             if X.dtype == FLOAT32:
@@ -178,22 +203,38 @@ class Recurrent(Op):
         return low.flat(made)
 
     def turn(self, low: Lowering, R: View) -> View:
-        """The recurrent weights in blocks of columns."""
-        dirs, n, hidden = R.shape
-        blocks, start = [], 0
-        for part in self.parts:
-            stop = start + part * hidden
-            blocks += [(a, min(a + kernels.COLUMNS, stop)) for a in range(start, stop, kernels.COLUMNS)]
-            start = stop
+        """The recurrent weights as the kernels read them."""
+        dirs, _, hidden = R.shape
+        bounds = [0, *itertools.accumulate(part * hidden for part in self.parts)]
+        parts = list(itertools.pairwise(bounds))
+        if R.dtype == FLOAT32:
+            return self._packed(low, R, parts)
+        columns = kernels.COLUMNS
+        blocks = [(a, min(a + columns, stop)) for start, stop in parts for a in range(start, stop, columns)]
         if R.constant is not None:
             return low.const(prepared(R.constant, pack_blocks, R.shape, blocks))
         made = low.scratch((R.size,), R.dtype)
         for d in range(dirs):
             for a, b in blocks:
-                shape, at = (b - a, hidden), (d * n + a) * hidden * R.dtype.itemsize
+                shape, at = (b - a, hidden), (d * bounds[-1] + a) * hidden * R.dtype.itemsize
                 permute(
                     low, low.view(R, shape, offset=at), low.view(made, shape[::-1], offset=at), shape, (1, 0)
                 )
+        return made
+
+    def _packed(self, low: Lowering, R: View, parts: list[tuple[int, int]]) -> View:
+        """The recurrent weights, packed for the register tile."""
+        dirs, n, hidden = R.shape
+        if R.constant is not None:
+            return low.const(prepared(R.constant, pack_parts, R.shape, parts))
+        sizes = [packed_size(hidden, b - a) for a, b in parts]
+        made, at = low.scratch((dirs * sum(sizes),)), 0
+        for d in range(dirs):
+            for (a, b), size in zip(parts, sizes, strict=True):
+                own = low.view(R, ((b - a) * hidden,), offset=(d * n + a) * hidden * 4)
+                g = low.const(np.array([1, 1, hidden, b - a, hidden, 0, 0], np.int64))
+                low.call(pack_columns, own, g, low.view(made, (size,), offset=at * 4), low.tasks(size))
+                at += size
         return made
 
     def lower_layer(
@@ -205,7 +246,11 @@ class Recurrent(Op):
         hidden, rows = R.shape[2], self.directions * batch
         if rows * hidden == 0:
             return
-        x = self.project(low, X, W)
+        biases = None
+        own = None if B is None or W.constant is None or X.dtype != FLOAT32 else B.constant
+        if own is not None and self.adds_biases:
+            biases, B = prepared(own, sum_biases, self.directions), None
+        x = self.project(low, X, W, biases)
         r = self.turn(low, R)
         none = low.const(NONE.astype(X.dtype))
         g, f = self.geometry(steps, batch, hidden)
@@ -213,9 +258,11 @@ class Recurrent(Op):
         lengths = low.const(np.zeros(0, np.int32)) if lens is None else lens
         firsts = [none if v is None else low.flat(v) for v in states]
         made = [low.flat(v) for v in outputs] + [none] * (1 + len(states) - len(outputs))
-        tasks = min(low.tasks(float(rows) * steps * hidden * R.shape[1]), rows)
+        # Every task reads all weights of its direction in each step: a few rows must share that.
+        tasks = low.tasks(float(rows) * steps * hidden * R.shape[1])
+        tasks = min(tasks, max(self.directions, rows // LEAST_ROWS))
         low.call(
-            kernel, x, low.flat(r), *given, lengths, *firsts,
+            kernel, x, low.flat(r), *given, lengths, *firsts, low.const(tile_addresses()), low.const(NO_ROWS),
             low.const(g), low.const(f.astype(X.dtype)), *made,
             low.scratch((2 * rows * hidden,), X.dtype), low.scratch((3 * rows,), INT64), tasks,
         )  # fmt: skip
@@ -281,6 +328,11 @@ class GRU(Recurrent):
     def flag(self) -> bool:  # type: ignore[override]
         """Where the reset gate multiplies."""
         return self.linear_before_reset
+
+    @property
+    def adds_biases(self) -> bool:
+        """With `linear_before_reset` the reset gate multiplies one of them."""
+        return not self.linear_before_reset
 
     def infer(
         self, X: Fact, W: Fact, R: Fact, B: Fact | None = None, sequence_lens: Fact | None = None,

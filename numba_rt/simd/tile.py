@@ -88,7 +88,8 @@ def _tile_intrinsic(context, a, a_at, lda, table, table_at, row_step, tap_step, 
                     alpha, lo, hi, height, tiles):  # fmt: skip
     """Rows [0, height) and columns [0, cols) of C from element `c_at` on; see the module's docstring.
 
-    `bias_at` and `d_at` are -1 where there is none; with `accumulate`, D is C itself.
+    `bias_at` and `d_at` are -1 where there is none; with `accumulate`, D is C itself. A kernel that is
+    compiled for float64 too may contain the call, but not reach it.
     """
     i, f = types.intp, types.float32
     signature = types.void(
@@ -100,7 +101,8 @@ def _tile_intrinsic(context, a, a_at, lda, table, table_at, row_step, tap_step, 
 def _call_tile(context: Any, builder: ir.IRBuilder, signature: Any, args: list[ir.Value]) -> ir.Value:
     def address(n: int) -> ir.Value:
         array = context.make_array(signature.args[n])(context, builder, args[n])
-        return builder.gep(array.data, [args[n + 1]])
+        pointer = builder.gep(array.data, [args[n + 1]])
+        return pointer if n == 3 else builder.bitcast(pointer, F32.as_pointer())
 
     def address_or_null(n: int) -> ir.Value:
         missing = builder.icmp_signed("<", args[n + 1], I64(0))
