@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from converter.functions import check_functions, function_key
@@ -14,7 +15,7 @@ from converter.read import read
 from converter.scope import Scope
 from numba_rt.errors import LoadError, UnsupportedOp
 from numba_rt.format.definition import ModelDef, OperatorSet
-from numba_rt.graph import Graph
+from numba_rt.graph import Graph, Value
 
 NEWEST_OPSET = 28
 """The opset whose meaning the operators have; newer models are refused."""
@@ -39,14 +40,29 @@ def convert(source: str | os.PathLike[str] | bytes | Any) -> Graph:
 
 def to_graph(model: ModelDef) -> Graph:
     """The graph of a model's definition."""
-    graph, unsupported = attempt(model)
-    if unsupported:
-        raise UnsupportedOp(_unsupported_message(unsupported))
-    return graph
+    made = attempt(model)
+    if made.unsupported:
+        raise UnsupportedOp(_unsupported_message(made.unsupported))
+    return made.graph
 
 
-def attempt(model: ModelDef) -> tuple[Graph, dict[str, list[str]]]:
-    """The graph as far as it can be made, and the nodes of each operator that is not implemented."""
+@dataclass
+class Attempt:
+    """A graph as far as it can be made."""
+
+    graph: Graph
+    values: dict[str, Value | None]
+    """What each name of the main graph means."""
+    unsupported: dict[str, list[str]]
+    """Operators that are not implemented, and their nodes."""
+
+
+def attempt(model: ModelDef) -> Attempt:
+    """The graph as far as it can be made.
+
+    Raises:
+        LoadError: the model is inconsistent.
+    """
     if model.graph is None:
         raise LoadError("the model holds no graph")
     check_names(
@@ -62,7 +78,7 @@ def attempt(model: ModelDef) -> tuple[Graph, dict[str, list[str]]]:
     scope = Scope(graph, opsets)
     converter.fill(scope, model.graph)
     graph.metadata = _metadata(model, opsets)
-    return graph, converter.unsupported
+    return Attempt(graph, scope.values, converter.unsupported)
 
 
 def read_opsets(imports: Iterable[OperatorSet], where: str) -> dict[str, int]:

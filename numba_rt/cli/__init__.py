@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
+from typing import Any
 
 from numba_rt.errors import NumbaRtError
 from numba_rt.printable import printable
@@ -58,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
         "--explain", action="store_true", help="list all rewrites, and why others were not made"
     )
     inspect.add_argument("--json", action="store_true", help="write JSON")
+    inspect.add_argument(
+        "--verify", action="store_true", help="compare all of a .nrt file with its checksums"
+    )
 
     run = commands.add_parser(
         "run", allow_abbrev=False, help="run a model on arrays from files, or on random ones"
@@ -79,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     profile.add_argument("--json", metavar="FILE.json", help="write a Chrome trace with onnxruntime's keys")
 
     for command in (inspect, run, profile):
-        command.add_argument("model", metavar="MODEL", help="an .onnx file")
+        command.add_argument("model", metavar="MODEL", help="an .onnx, .nrt or .rten file")
         command.add_argument(
             "-i", "--input", metavar="[NAME=]FILE", action="append", default=[], help=INPUT_HELP
         )
@@ -87,9 +91,44 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--seed", type=int, default=0, help="of random inputs (default 0)")
         command.add_argument("--threads", type=_positive, metavar="N", help="most threads a run may use")
 
+    _add_files(commands)
     doctor = commands.add_parser("doctor", help="what this machine offers, and what is wrong with it")
     doctor.add_argument("--json", action="store_true", help="write JSON")
     return parser
+
+
+def _add_files(commands: Any) -> None:
+    """The commands that write model files."""
+    convert = commands.add_parser("convert", allow_abbrev=False, help="write a model as a .nrt file")
+    convert.add_argument("model", metavar="MODEL", help="an .onnx, .nrt or .rten file")
+    convert.add_argument("output", metavar="OUTPUT.nrt")
+    convert.add_argument(
+        "--prepack", action="store_true", help="also store the optimised graph and packed weights"
+    )
+    convert.add_argument(
+        "--optimize", choices=("fast", "strict"), default="fast", help="the precision --prepack is for"
+    )
+    convert.add_argument(
+        "--set-dim", metavar="NAME=SIZE", action="append", default=[], help="fix a symbolic dimension"
+    )
+    convert.add_argument("--outputs", metavar="A,B", help="values to make, and nothing else")
+    convert.add_argument("--weights", choices=("fp16", "bf16"), help="how float32 weights are stored")
+    convert.add_argument("--simplify", action="store_true", help="compute what does not depend on inputs")
+    convert.add_argument(
+        "--check",
+        nargs="?",
+        const="",
+        metavar="INPUTS.npz",
+        help="run both models and compare (random inputs)",
+    )
+    convert.add_argument("-s", "--size", metavar="NAME=SIZE", action="append", default=[], help=SIZE_HELP)
+    convert.add_argument("--seed", type=int, default=0, help="of random inputs (default 0)")
+
+    export = commands.add_parser("export", allow_abbrev=False, help="write a model as an .onnx file")
+    export.add_argument("model", metavar="MODEL", help="a .nrt, .onnx or .rten file")
+    export.add_argument("output", metavar="OUTPUT.onnx")
+    for command in (convert, export):
+        command.add_argument("--force", action="store_true", help="replace a file that exists")
 
 
 def _positive(text: str) -> int:

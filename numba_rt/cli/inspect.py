@@ -10,6 +10,9 @@ from typing import Any
 
 from numba_rt.cli.feeds import make_feeds
 from numba_rt.errors import InputError, UnsupportedOp
+from numba_rt.format.container import NAMES, is_nrt, open_container
+from numba_rt.format.reader import read_model
+from numba_rt.format.ready import open_prepared
 from numba_rt.graph import Fact, Graph, Node, Sym
 from numba_rt.model import Model, load
 from numba_rt.plan.schedule import subgraphs
@@ -35,6 +38,10 @@ def command(args: argparse.Namespace) -> int:
         "parameters": {"count": seen.parameters, "bytes": seen.parameter_bytes},
         "operators": dict(sorted(seen.operators.items(), key=lambda item: (-item[1], item[0]))),
     }
+    if is_nrt(args.model):
+        shown["file"] = _file(args.model, args.verify)
+    elif args.verify:
+        raise InputError("--verify compares the checksums of .nrt files: this is none")
     unsupported = False
     try:
         model = load(args.model, threads=args.threads)
@@ -49,6 +56,20 @@ def command(args: argparse.Namespace) -> int:
             raise InputError("-s and -i are only used with --plan")
     print(json.dumps(shown, indent=2) if args.json else text(shown))
     return int(unsupported)
+
+
+def _file(path: str, verify: bool) -> dict[str, Any]:
+    """The sections of a .nrt file, and whether its optimised graph is used here."""
+    container = open_container(path)
+    if verify:
+        for kind in container.sections:
+            container.check(kind)
+        read_model(container)
+    prepared = open_prepared(container)
+    told = {NAMES[s.kind]: {"offset": s.offset, "bytes": s.size} for s in container.sections.values()}
+    out: dict[str, Any] = {"version": container.version, "sections": told}
+    out["optimised graph"] = prepared if isinstance(prepared, str) else "used on this machine"
+    return out | ({"checksums": "all match"} if verify else {})
 
 
 def _value(name: str, fact: Fact) -> dict[str, Any]:
@@ -88,6 +109,12 @@ def text(shown: dict[str, Any]) -> str:
     lines = [f"model       {shown['model'] or '(no name)'}"]
     lines += [f"{k:11} {v}" for k, v in shown["about"].items()]
     lines += [f"opsets      {versions}"]
+    if "file" in shown:
+        file = shown["file"]
+        parts = ", ".join(f"{name} {s['bytes']:,}" for name, s in file["sections"].items())
+        lines += [f"file        version {file['version']}, bytes: {parts}"]
+        lines += [f"prepacked   {file['optimised graph']}"]
+        lines += [f"checksums   {file['checksums']}"] if "checksums" in file else []
     lines += [f"metadata    {k}: {v}" for k, v in shown["metadata"].items()]
     for kind in ("input", "output"):
         lines += [f"{kind:11} {_declared(value)}" for value in shown[f"{kind}s"]]

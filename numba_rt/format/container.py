@@ -60,6 +60,7 @@ class Container:
     """uint8[n], read-only."""
     where: str
     """Names the file in errors."""
+    version: int = VERSION
     sections: Mapping[Kind, Section] = field(default_factory=dict)
 
     def bytes_of(self, kind: Kind) -> np.ndarray:
@@ -151,6 +152,7 @@ def _sections(container: Container, limits: Limits) -> dict[Kind, Section]:
     end = HEADER.size + count * ENTRY.size
     if version < 1 or flags or head != HEADER.pack(magic, version, flags, size, count, stated):
         raise FormatError(f"{where} is damaged: version {version}, flags {flags:#x}")
+    container.version = version
     if size != data.size:
         raise FormatError(f"{where} is damaged: {data.size} bytes, its header says {size}")
     if not 1 <= count <= limits.sections or end > data.size:
