@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from numba_rt.errors import ShapeError
 from numba_rt.kernels import attention as kernels
 from numba_rt.kernels.gemm import NO_VECTOR

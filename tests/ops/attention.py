@@ -5,6 +5,7 @@ import numpy as np
 from tests.ops.cases import Case, bools, f32, f64, integers
 
 INF = np.float32(np.inf)
+LEAST = np.finfo(np.float32).min
 
 
 def attend(q, k, v, mask=None, bias=None, heads=1, kv_heads=1, scale=1.0, softcap=0.0, left=-1, right=-1,
@@ -58,6 +59,11 @@ def standard(*inputs, n_outputs=1, raises="", label="", **attributes):
     return Case("Attention", inputs, attributes, n_outputs, raises=raises, rtol=2e-5, atol=2e-6, label=label)
 
 
+def tables(*shape):
+    return f32(*shape, seed=1), f32(*shape, seed=2)
+
+
+POSITIONS = integers(2, 5, low=0, high=50)
 Q, K, V = f32(2, 4, 9, 8), f32(2, 4, 21, 8, seed=1), f32(2, 4, 21, 5, seed=2)
 FOUR = {"heads": 4, "kv_heads": 4}
 MERGED = {"q_merged": True, "k_merged": True, "v_merged": True, "y_merged": True}
@@ -79,7 +85,7 @@ CASES = [
          heads=2, kv_heads=2),
     case(f32(1, 1, 300, 33), f32(1, 1, 700, 33), f32(1, 1, 700, 17), heads=1, kv_heads=1, scale=0.2),
     case(f32(1, 1, 2, 256), f32(1, 1, 2000, 256), f32(1, 1, 2000, 256), heads=1, kv_heads=1, scale=0.1),
-    case(f32(1, 300, 1), f32(1, 600, 1), f32(1, 600, 1), np.triu(np.full((300, 600), -3.4e38, np.float32), 300),
+    case(f32(1, 300, 1), f32(1, 600, 1), f32(1, 600, 1), np.triu(np.full((300, 600), LEAST), 300),
          heads=1, kv_heads=1, **MERGED),
     case(f32(2, 30, 12), f32(2, 7, 12), f32(2, 7, 20), heads=4, kv_heads=4, **MERGED),
     case(f32(2, 3, 4, 6), f32(2, 7, 4, 6), f32(2, 7, 4, 6), heads=4, kv_heads=4, **MERGED),
@@ -109,15 +115,14 @@ CASES = [
     standard(Q, K, V, f32(2, 4, 9, 15)),
     standard(Q, K[:1], V[:1], raises="do not belong together"),
     standard(Q, K, V, None, f32(2, 4, 6, 8), raises="belong together"),
-    Case("RotaryEmbedding", (f32(2, 3, 5, 8), f32(50, 4, seed=1), f32(50, 4, seed=2), integers(2, 5, low=0, high=50))),
-    Case("RotaryEmbedding", (f32(2, 3, 5, 8), f32(2, 5, 4, seed=1), f32(2, 5, 4, seed=2)), {"interleaved": 1}),
-    Case("RotaryEmbedding", (f32(2, 5, 24), f32(50, 2, seed=1), f32(50, 2, seed=2), integers(2, 5, low=0, high=50)),
+    Case("RotaryEmbedding", (f32(2, 3, 5, 8), *tables(50, 4), POSITIONS)),
+    Case("RotaryEmbedding", (f32(2, 3, 5, 8), *tables(2, 5, 4)), {"interleaved": 1}),
+    Case("RotaryEmbedding", (f32(2, 5, 24), *tables(50, 2), POSITIONS),
          {"num_heads": 3, "rotary_embedding_dim": 4}),
-    Case("RotaryEmbedding", (f64(2, 5, 24), f64(2, 5, 4, seed=1), f64(2, 5, 4, seed=2)), {"num_heads": 3}),
-    Case("RotaryEmbedding", (f32(1, 1, 2, 4), f32(3, 2), f32(3, 2), np.array([[0, 3]])), raises="contains 3"),
-    Case("RotaryEmbedding", (f32(1, 2, 4), f32(3, 2), f32(3, 2), np.array([[0, 2]])), raises="num_heads = 0"),
-    Case("FusedRotary", (f32(2, 3, 5, 8), f32(1, 1, 5, 8, seed=1), f32(1, 1, 5, 8, seed=2)), domain="numba_rt",
+    Case("RotaryEmbedding", (f64(2, 5, 24), f64(2, 5, 4), f64(2, 5, 4, seed=1)), {"num_heads": 3}),
+    Case("RotaryEmbedding", (f32(1, 1, 2, 4), *tables(3, 2), np.array([[0, 3]])), raises="contains 3"),
+    Case("RotaryEmbedding", (f32(1, 2, 4), *tables(3, 2), np.array([[0, 2]])), raises="num_heads = 0"),
+    Case("FusedRotary", (f32(2, 3, 5, 8), *tables(1, 1, 5, 8)), domain="numba_rt", oracle=rotate),
+    Case("FusedRotary", (f32(2, 5, 3, 8), *tables(2, 1, 5, 8)), {"merged": True}, domain="numba_rt",
          oracle=rotate),
-    Case("FusedRotary", (f32(2, 5, 3, 8), f32(2, 1, 5, 8, seed=1), f32(2, 1, 5, 8, seed=2)), {"merged": True},
-         domain="numba_rt", oracle=rotate),
 ]  # fmt: skip

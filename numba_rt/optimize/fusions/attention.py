@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numba_rt.dtypes import FLOAT32
+from numba_rt.dtypes import BOOL, FLOAT32
 from numba_rt.graph import Value
 from numba_rt.optimize.fusions.matmul import HEADS
 from numba_rt.optimize.pattern import Match
@@ -85,6 +85,45 @@ def _differing_heads(m: Match, rank: int) -> str | None:
     if not all(isinstance(x[1], int) and x[1] > 0 for x in (q, k, v)) or k[1] != v[1] or q[1] % k[1]:
         return "the numbers of heads are not known or do not fit"
     return None if isinstance(v[3], int) else "the size of a head is not known"
+
+
+class StandardAttention(Rule):
+    """Attention without a past  →  FusedAttention"""
+
+    def pattern(op, q, k, v):
+        return op.Attention(q, k, v, ..., name="attention")
+
+    def check(m):
+        node = m.attention
+        if node.op.n_outputs > 1 or any(_has(node, i) for i in (4, 5, 6)):
+            return "it keeps keys and values, or their number is an input"
+        if m.q.fact.dtype != FLOAT32 or any(x.fact.shape is None for x in (m.q, m.k, m.v)):
+            return "it is not float32 of known rank"
+        mask = node.inputs[3] if _has(node, 3) else None
+        if mask is not None and (mask.fact.shape is None or mask.fact.shape[-1] not in (1, _keys(m.k))):
+            return "the mask may be shorter than the keys"
+        sizes = [x.fact.shape[-1] for x in (m.q, m.v)]
+        heads = [x.fact.shape[1] if x.fact.rank == 4 else 1 for x in (m.q, m.k)]
+        return None if all(isinstance(n, int) for n in (*sizes, *heads)) else "sizes are not known"
+
+    def replace(op, m):
+        own, inputs, flat = m.attention.op, m.attention.inputs, m.q.fact.rank == 3
+        mask = inputs[3] if _has(m.attention, 3) else None
+        if mask is not None and mask.fact.dtype == BOOL:
+            mask = op.MaskToBias(mask)
+        heads = own.q_num_heads if flat else m.q.fact.shape[1]
+        kv_heads = own.kv_num_heads if flat else m.k.fact.shape[1]
+        return op.FusedAttention(
+            m.q, m.k, m.v, mask, None, heads=heads, kv_heads=kv_heads, softcap=own.softcap,
+            scale=own.score_scale(m.q.fact.shape[-1] // (heads if flat else 1)),
+            q_merged=flat, k_merged=m.k.fact.rank == 3, v_merged=m.v.fact.rank == 3, y_merged=flat,
+            left=own.left_window_size, right=0 if own.is_causal else own.right_window_size, safe=2,
+        )  # fmt: skip
+
+
+def _keys(k: Any) -> Any:
+    """How many positions K has."""
+    return k.fact.shape[1] if k.fact.rank == 3 else k.fact.shape[2]
 
 
 class SplitAttention(Rule):
@@ -249,5 +288,63 @@ def _projection(x: Any, reader: Any) -> Any:
     return None
 
 
-ATTENTION = (Attention, AttentionOperands, TransposedAttention, SplitAttention)
+class Rotary(Rule):
+    """x * cos + Concat(-x2, x1) * sin, where x = (x1, x2)  →  FusedRotary(x, cos, sin)"""
+
+    def pattern(op, x, cos, sin):
+        second, first = op.Slice(x, ..., name="second"), op.Slice(x, ..., name="first")
+        return op.Add(x * cos, op.Concat(op.Neg(second), first, name="joined") * sin)
+
+    def check(m):
+        shape, table = m.x.fact.shape, m.cos.fact.shape
+        if m.x.fact.dtype != FLOAT32 or shape is None or len(shape) != 4 or not isinstance(shape[3], int):
+            return "x is not float32 of 4 axes"
+        size = shape[3]
+        if table is None or table != m.sin.fact.shape or table[-1] != size or len(table) > 4:
+            return "cos and sin are not tables of whole rows"
+        if m.root.outputs[0].fact.shape != shape or m.joined.op.axis not in (-1, 3) or size % 2:
+            return "the sum has another shape"
+        halves = (_slice(m.first), _slice(m.second)) == ((0, size // 2), (size // 2, size))
+        return None if halves else "what is joined are not the halves of x"
+
+    def replace(op, m):
+        return op.FusedRotary(m.x, m.cos, m.sin)
+
+
+def _slice(node: Any) -> tuple[int, int] | None:
+    """Start and end of a slice of the last of four axes, in steps of 1."""
+    values = [None if v is None else v.constant for v in node.inputs[1:]]
+    if len(values) < 3 or any(v is None or v.size != 1 for v in values):
+        return None
+    start, stop, axis, *step = (int(v.reshape(())) for v in values if v is not None)
+    size = node.inputs[0].fact.shape[3]
+    whole = axis in (-1, 3) and step in ([], [1])
+    return (start % size, min(stop, size) if stop > 0 else size + stop) if whole else None
+
+
+class TransposedRotary(Rule):
+    """FusedRotary(Transpose(x, (0, 2, 1, 3)), ...) reads x where it lies"""
+
+    shared = True
+
+    def pattern(op, x, cos, sin):
+        return op.FusedRotary(op.Transpose(x, name="transpose"), cos, sin, name="rotary")
+
+    def check(m):
+        fits = tuple(m.transpose.op.perm) == HEADS and not m.rotary.op.merged
+        return None if fits else ""
+
+    def replace(op, m):
+        return op.FusedRotary(m.x, m.cos, m.sin, merged=True)
+
+
+ATTENTION = (
+    Attention,
+    StandardAttention,
+    AttentionOperands,
+    TransposedAttention,
+    SplitAttention,
+    Rotary,
+    TransposedRotary,
+)
 PROJECTIONS = (SharedProjections,)
