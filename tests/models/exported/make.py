@@ -103,7 +103,8 @@ def vit(implementation: str) -> Case:
 def whisper_config(implementation: str) -> Any:
     return tr.WhisperConfig(
         vocab_size=30, num_mel_bins=4, d_model=16, encoder_layers=2, decoder_layers=2,
-        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=24, decoder_ffn_dim=24, max_source_positions=10,
+        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=24, decoder_ffn_dim=24,
+        max_source_positions=10,
         max_target_positions=16, pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
         attn_implementation=implementation,
     )  # fmt: skip
