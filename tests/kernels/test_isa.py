@@ -10,24 +10,36 @@ import pytest
 from llvmlite import ir
 
 from numba_rt.simd import isa
-from numba_rt.simd.emit import DepthwiseEmitter, TileEmitter
+from numba_rt.simd.depthwise import ANY, FAMILIES, RowEmitter
+from numba_rt.simd.emit import TileEmitter
 
-TARGETS = {
-    isa.AVX512: ("x86_64-unknown-linux-gnu", "skylake-avx512"),
-    isa.AVX2: ("x86_64-unknown-linux-gnu", "haswell"),
-    isa.PORTABLE: ("x86_64-unknown-linux-gnu", "x86-64"),
-    isa.NEON: ("aarch64-unknown-linux-gnu", "neoverse-n1"),
-}
+TARGETS = [
+    (isa.AVX512, "x86_64-unknown-linux-gnu", "skylake-avx512"),
+    (isa.AVX512, "x86_64-unknown-linux-gnu", "znver4"),
+    (isa.AVX2, "x86_64-unknown-linux-gnu", "haswell"),
+    (isa.PORTABLE, "x86_64-unknown-linux-gnu", "x86-64"),
+    (isa.NEON, "aarch64-unknown-linux-gnu", "neoverse-n1"),
+]
 
 
-@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
-@pytest.mark.parametrize("emitter", [TileEmitter, DepthwiseEmitter])
-def test_tiles_compile_for_every_instruction_set(target, emitter):
+def product_tile(module, target):
+    return TileEmitter(module, target).tile(target.mr)
+
+
+def row_tile(family):
+    return lambda module, target: RowEmitter(module, target, *family).row(7)
+
+
+TILES = {"product": product_tile, **{f"row {f[0]} {f[1]}": row_tile(f) for f in (*FAMILIES, ANY)}}
+
+
+@pytest.mark.parametrize(("target", "triple", "cpu"), TARGETS, ids=lambda x: getattr(x, "name", x))
+@pytest.mark.parametrize("tile", TILES)
+def test_tiles_compile_for_every_instruction_set(target, triple, cpu, tile):
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    triple, cpu = TARGETS[target]
     module = ir.Module()
-    emitter(module, target).tile(target.mr).linkage = "external"
+    TILES[tile](module, target).linkage = "external"
     machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, opt=2)
     parsed = llvm.parse_assembly(str(module))
     parsed.verify()
@@ -54,6 +66,8 @@ SCRIPT = textwrap.dedent(
     """
     import sys
     import numpy as np
+    from numba_rt.kernels.conv import Window
+    from numba_rt.kernels.depthwise import depthwise, depthwise_sizes, depthwise_tiles
     from numba_rt.kernels.gemm import NO_ROWS, NO_VECTOR, epilogue, gemm, product
     from numba_rt.kernels.packing import pack_b
     from numba_rt.simd.isa import ISA
@@ -67,6 +81,14 @@ SCRIPT = textwrap.dedent(
                     product(m, n, k, bias=True), epilogue(lo=0.0), c.reshape(-1), 1)
         expected = np.maximum(a.astype(np.float64) @ b + bias, 0)
         np.testing.assert_allclose(c, expected, rtol=1e-4, atol=1e-4)
+    for taps in (3, 2):
+        window = Window(1, (4, 9), 21, (taps, taps))
+        x, w = rng.standard_normal((4, 9, 21), np.float32), rng.standard_normal((taps, taps, 21), np.float32)
+        y = np.empty((*window.out, 21), np.float32)
+        depthwise.serial(x.reshape(-1), w.reshape(-1), NO_VECTOR, NO_VECTOR, depthwise_tiles(window),
+                         depthwise_sizes(window), epilogue(), y.reshape(-1), 1)
+        windows = np.lib.stride_tricks.sliding_window_view(x, (taps, taps), (0, 1))
+        np.testing.assert_allclose(y, np.einsum("hwcij,ijc->hwc", windows, w), rtol=1e-4, atol=1e-4)
     """
 )
 
