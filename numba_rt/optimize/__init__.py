@@ -20,6 +20,7 @@ from numba_rt.optimize.fusions.conv_transpose import CONV_TRANSPOSES
 from numba_rt.optimize.fusions.matmul import MATMULS, PACKING
 from numba_rt.optimize.fusions.norm import ADD_NORM, LAYER_NORM, RMS_NORM
 from numba_rt.optimize.fusions.pixels import LayerNormOfChannels
+from numba_rt.optimize.fusions.quantize import QUANTIZATION
 from numba_rt.optimize.fusions.shuffle import SHUFFLES
 from numba_rt.optimize.fusions.softmax import SOFTMAX
 from numba_rt.optimize.half import widen_halves
@@ -54,6 +55,7 @@ PIPELINE: tuple[Callable[[Graph, Report], None], ...] = (
     RuleSet(*CONVS),
     RuleSet(*ADD_NORM),  # after products: a residual costs nothing in their store
     fold_constants,  # what the rules made of weights
+    RuleSet(*QUANTIZATION),  # after rules that look for the operators themselves
     fuse_chains,  # after every rule that looks for a single elementwise operator
     RuleSet(*PACKING),  # last: packed weights are opaque to every rule
     remove_dead,
