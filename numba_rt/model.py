@@ -48,7 +48,8 @@ def load(
         optimize: whether to rewrite the graph (fusions, folding) before planning.
         precision: "strict" computes convolutions without Winograd's algorithm. With "fast", the largest
             error of a 3x3 convolution, relative to its largest output, is about 5e-6 instead of 1e-6, and
-            a NaN or Inf also reaches outputs up to three pixels beside those whose window contains it.
+            a NaN or Inf also reaches outputs up to three pixels beside those whose window contains it,
+            or those of neighbouring small groups.
 
     Raises:
         LoadError: the file is missing, damaged, unsafe or inconsistent.

@@ -112,7 +112,7 @@ def convolution(
     if groups == 1 and window.kernel[1] > 1 and window.dilations[1] == 1:
         if not window.pads[1] and not window.pads[3] and window.step == window.channels:
             return _folded(window, out_channels, flags)
-        if window.channels < FOLD_BELOW:
+        if window.channels < FOLD_BELOW and min(window.pads) >= 0:
             folded = _folded(window.padded, out_channels, flags)
             elements = window.batch * window.channels * int(np.prod(window.padded.size))
             sizes = np.array([window.batch, h, w, window.channels, *window.pads, window.step], np.int64)

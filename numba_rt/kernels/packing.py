@@ -9,13 +9,26 @@ from numba_rt.jit import DISABLED, kernel, prange, prepare, u
 from numba_rt.simd.isa import ISA
 from numba_rt.simd.shuffle import transpose_tile
 
-__all__ = ["NR", "pack_b", "pack_columns", "pack_conv", "pack_matrix", "pack_rows", "packed_size"]
+__all__ = [
+    "NR",
+    "merge_groups",
+    "merged_groups",
+    "pack_b",
+    "pack_columns",
+    "pack_conv",
+    "pack_matrix",
+    "pack_rows",
+    "packed_size",
+]
 
 LANES = ISA.lanes
 NR = ISA.nr
 """Columns of a panel."""
 LARGE = 1 << 18
 """Elements from which packing by a kernel pays for loading it."""
+TILE_CYCLES, TAP_CYCLES, RAGGED_CYCLES = 100, 20, 200
+"""About what a tile of a convolution costs besides its products: in all, for each tap, and where its
+panel is not full."""
 
 
 def packed_size(k: int, n: int) -> int:
@@ -64,6 +77,32 @@ def pack_conv(w: np.ndarray, groups: int = 1) -> np.ndarray:
     oc, channels = w.shape[:2]
     taps = w.reshape(groups, oc // groups, channels, -1)
     return pack_b(taps.transpose(0, 3, 2, 1).reshape(groups, -1, oc // groups))
+
+
+def merged_groups(channels: int, filters: int, taps: int, groups: int) -> int:
+    """How many groups of so many channels and filters are best computed as one, with zeros between them:
+    tiles of few columns spend their time on other things than products.
+    """
+
+    def cycles(merged: int) -> float:
+        width = merged * filters
+        vectors = -(-width // LANES)
+        products = taps * merged * channels * ISA.mr * vectors / 2
+        besides = TILE_CYCLES + taps * TAP_CYCLES + (RAGGED_CYCLES if width % NR else 0)
+        return (products + besides) / merged
+
+    fitting = [n for n in range(1, groups + 1) if groups % n == 0 and (n == 1 or n * filters <= NR)]
+    return min(fitting, key=cycles)
+
+
+def merge_groups(w: np.ndarray, groups: int, merged: int) -> np.ndarray:
+    """Convolution weights (oc, ic / groups, *kernel) of which so many groups are one."""
+    own, channels = w.shape[0] // groups, w.shape[1]
+    wide = np.zeros((w.shape[0], merged * channels, *w.shape[2:]), w.dtype)
+    for group in range(groups):
+        at, first = group * own, group % merged * channels
+        wide[at : at + own, first : first + channels] = w[at : at + own]
+    return wide
 
 
 def aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:

@@ -124,6 +124,9 @@ def _out_size(axis: int, size: Dim, extent: int, stride: int, begin: Dim, end: D
             f"a window of {extent} does not fit into spatial axis {axis} of size {size}, "
             f"padded by {begin} and {end}"
         )
+    negative = [p for p in (begin, end) if not isinstance(p, Sym) and p < 0]
+    if not isinstance(size, Sym) and size + sum(negative) < 0:
+        raise ShapeError(f"pads {begin} and {end} crop more than spatial axis {axis} of size {size} has")
     if not ceil_mode:
         return room // stride + 1
     out = (room + stride - 1) // stride + 1

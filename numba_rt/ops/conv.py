@@ -135,6 +135,8 @@ class NhwcConv(Op):
     dilations: tuple[int, ...] | None = None
     group: int = 1
     auto_pad: str = "NOTSET"
+    merged: int = 1
+    """How many groups of the model are one of `group`."""
     depthwise: bool = False
     winograd: int = 0
     lo: float = -math.inf
@@ -159,7 +161,7 @@ class NhwcConv(Op):
         return () if self.depthwise else (3,)
 
     def flops(self, X: View, W: View, B: View | None, Z: View | None, Y: View) -> int:
-        channels = 1 if self.depthwise else X.shape[3] // self.group
+        channels = 1 if self.depthwise else X.shape[3] // (self.group * self.merged)
         return 2 * Y.size * math.prod(self.kernel_shape) * channels
 
     @property
@@ -168,7 +170,8 @@ class NhwcConv(Op):
         if self.winograd:
             return f"winograd F({self.winograd}×{self.winograd},{kernel})"
         strides = "" if max(self.strides or (1,)) == 1 else f" /{max(self.strides or (1,))}"
-        groups = f" g{self.group}" if self.group > 1 and not self.depthwise else ""
+        count = self.group * self.merged
+        groups = f" g{count}" if count > 1 and not self.depthwise else ""
         return f"{'depthwise' if self.depthwise else 'direct'} {kernel}{strides}{groups}"
 
     def reads_rows(self, position: int, shape: Sequence[int], run: int) -> bool:

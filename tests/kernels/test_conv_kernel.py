@@ -7,7 +7,7 @@ from numba_rt.kernels.activation import ACTIVATIONS
 from numba_rt.kernels.conv import Window, convolution, pad_images
 from numba_rt.kernels.depthwise import depthwise, depthwise_sizes, depthwise_tiles
 from numba_rt.kernels.gemm import NO_VECTOR, epilogue, gemm
-from numba_rt.kernels.packing import NR, pack_conv
+from numba_rt.kernels.packing import NR, merge_groups, merged_groups, pack_conv
 from numba_rt.simd.depthwise import MAX_CHANNELS
 from numba_rt.simd.tile import tile_addresses
 
@@ -76,6 +76,26 @@ def test_groups(c, oc, groups, tasks):
     x, w, bias = floats(2, 7, 6, c), floats(oc, c // groups, 3, 3), floats(oc)
     y = run(x, w, window, groups, tasks, bias)
     np.testing.assert_allclose(y, reference(x, w, window, groups) + bias, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("own", "c", "groups", "taps"), [(4, 4, 32, 9), (3, 5, 12, 1), (2, 3, 5, 9), (6, 1, 4, 3)]
+)
+def test_small_groups_are_computed_together(own, c, groups, taps):
+    kernel = {9: (3, 3), 3: (1, 3), 1: (1, 1)}[taps]
+    window, w = Window(1, (7, 6), c * groups, kernel), floats(own * groups, c, *kernel)
+    x, expected = floats(1, 7, 6, c * groups), None
+    for merged in (n for n in range(1, groups + 1) if groups % n == 0):
+        y = run(x, merge_groups(w, groups, merged), window, groups // merged)
+        expected = y if expected is None else expected
+        np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(expected, reference(x, w, window, groups), rtol=1e-4, atol=1e-4)
+
+
+def test_how_many_groups_are_computed_together():
+    assert merged_groups(96, 2 * NR, 9, 32) == merged_groups(64, 64, 1, 1) == 1
+    assert merged_groups(4, NR // 4, 9, 32) == 4
+    assert merged_groups(4, NR // 4, 9, 6) in (2, 3)
 
 
 def test_many_channels_split_the_sum():

@@ -10,7 +10,7 @@ import numpy as np
 
 from numba_rt.dtypes import FLOAT32
 from numba_rt.graph import Value
-from numba_rt.kernels.packing import pack_conv
+from numba_rt.kernels.packing import merge_groups, merged_groups, pack_conv
 from numba_rt.kernels.winograd import best_size, pack_winograd
 from numba_rt.optimize.fusions.matmul import FUSED_ACTIVATIONS, activation_of
 from numba_rt.optimize.pattern import Match
@@ -160,12 +160,16 @@ class ConvToNhwc(Rule):
         bias = m.conv.inputs[2] if len(m.conv.inputs) > 2 else None
         depthwise = w.shape[1] == 1 and w.shape[0] == conv.group
         winograd = 0 if op.graph.strict else _winograd_size(conv, w, m.conv.outputs[0])
+        merged = 1
         if winograd:
             packed = pack_winograd(w, winograd).reshape(-1)
         elif depthwise:
             packed = np.ascontiguousarray(w.reshape(w.shape[0], -1).T)
         else:
-            packed = pack_conv(w, conv.group).reshape(-1)
+            if not op.graph.strict:
+                taps = int(np.prod(w.shape[2:]))
+                merged = merged_groups(w.shape[1], w.shape[0] // conv.group, taps, conv.group)
+            packed = pack_conv(merge_groups(w, conv.group, merged), conv.group // merged).reshape(-1)
         made = op.NhwcConv(
             to_nhwc(op, m.x),
             op.constant(packed, m.w.name),
@@ -177,7 +181,8 @@ class ConvToNhwc(Rule):
             strides=conv.strides,
             pads=conv.pads,
             dilations=conv.dilations,
-            group=conv.group,
+            group=conv.group // merged,
+            merged=merged,
             auto_pad=conv.auto_pad,
         )
         return to_nchw(op, made)
