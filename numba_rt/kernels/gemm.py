@@ -12,13 +12,13 @@ import math
 
 import numpy as np
 
-from numba_rt.jit import kernel, prange
+from numba_rt.jit import inline, kernel, prange
 from numba_rt.kernels.activation import activate, activation_address
 from numba_rt.kernels.packing import NR
 from numba_rt.simd.isa import ISA
 from numba_rt.simd.tile import MAX_K, tile
 
-__all__ = ["NO_ROWS", "NO_VECTOR", "epilogue", "gemm", "product"]
+__all__ = ["NO_ROWS", "NO_VECTOR", "divide", "epilogue", "gemm", "product"]
 
 MR = ISA.mr
 NV = ISA.nv
@@ -81,6 +81,20 @@ def epilogue(
     return np.array([alpha, lo, hi, act_alpha, act_beta], np.float32)
 
 
+@inline
+def divide(bands, panels, pieces):
+    """Into how many pieces bands of rows and panels of columns are cut, so that all pieces are small."""
+    row_pieces, col_pieces, least = pieces, 1, np.int64(1) << 62
+    for cols in range(1, pieces + 1):
+        if pieces % cols == 0:
+            rows = pieces // cols
+            own_bands, own_panels = (bands + rows - 1) // rows, (panels + cols - 1) // cols
+            cost = own_bands * own_panels * MR * NV * 2 + own_bands * MR + own_panels * NR
+            if cost < least:
+                least, row_pieces, col_pieces = cost, rows, cols
+    return row_pieces, col_pieces
+
+
 @kernel
 def gemm(a, b, bias, residual, table, tiles, g, f, c, tasks):
     """a, b, bias, residual, c: flat float32; table: int64; g: `product(...)`; f: `epilogue(...)`.
@@ -93,14 +107,7 @@ def gemm(a, b, bias, residual, table, tiles, g, f, c, tasks):
     bands, panels = (m + MR - 1) // MR, (n + NR - 1) // NR
     batch = g[0] * batch1
     pieces = 1 if batch % tasks == 0 or batch >= 8 * tasks else tasks
-    row_pieces, col_pieces, least = pieces, 1, np.int64(1) << 62
-    for cols in range(1, pieces + 1):
-        if pieces % cols == 0:
-            rows = pieces // cols
-            own_bands, own_panels = (bands + rows - 1) // rows, (panels + cols - 1) // cols
-            cost = own_bands * own_panels * MR * NV * 2 + own_bands * MR + own_panels * NR
-            if cost < least:
-                least, row_pieces, col_pieces = cost, rows, cols
+    row_pieces, col_pieces = divide(bands, panels, pieces)
     least_height, higher = m // max(bands, 1), m % max(bands, 1)
     units = batch * pieces
     act, act_address = g[20], g[21]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from numba_rt.kernels.activation import ACTIVATIONS
-from numba_rt.kernels.gemm import NO_ROWS, NO_VECTOR, epilogue, gemm, product
+from numba_rt.kernels.gemm import NO_ROWS, NO_VECTOR, divide, epilogue, gemm, product
 from numba_rt.kernels.matmul_any import matmul_any
 from numba_rt.kernels.packing import NR, pack_b, pack_columns, pack_matrix, pack_rows, packed_size
 from numba_rt.simd.isa import ISA
@@ -214,7 +214,7 @@ def test_without_a_compiler():
     """The same kernels, interpreted: the register tile has a form in NumPy."""
     script = """
 import numpy as np
-from numba_rt.kernels.gemm import NO_ROWS, NO_VECTOR, epilogue, gemm, product
+from numba_rt.kernels.gemm import NO_ROWS, NO_VECTOR, divide, epilogue, gemm, product
 from numba_rt.kernels.packing import pack_b
 from numba_rt.simd.tile import tile_addresses
 a, b = np.random.default_rng(0).standard_normal((2, 33, 33), np.float32)
@@ -234,3 +234,18 @@ def test_large_matrices_are_packed_alike(transposed: bool, writable: bool) -> No
     b = np.random.default_rng(0).standard_normal((700, 531)).astype(np.float32)
     b.flags.writeable = writable
     np.testing.assert_array_equal(pack_matrix(b, transposed), pack_b(b, transposed).reshape(-1))
+
+
+@pytest.mark.parametrize("tasks", [2, 3, 4, 6, 8])
+def test_tasks_are_evenly_busy_on_small_maps(tasks):
+    """The most tiles that a task has, over their mean: for maps of 7x7 and 14x14 of real networks."""
+    for pixels, channels in itertools.product((49, 196), (512, 1024, 2048)):
+        bands, panels = -(-pixels // ISA.mr), -(-channels // NR)
+        rows, cols = divide(bands, panels, tasks)
+        assert rows * cols == tasks
+        tiles = [
+            ((i + 1) * bands // rows - i * bands // rows) * ((j + 1) * panels // cols - j * panels // cols)
+            for i, j in itertools.product(range(rows), range(cols))
+        ]
+        assert sum(tiles) == bands * panels
+        assert max(tiles) <= 1.13 * sum(tiles) / tasks
