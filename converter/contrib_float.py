@@ -1,4 +1,4 @@
-"""Rules for ONNX Runtime's own operators on floats."""
+"""Rules for ONNX Runtime's own operators on floats, weights of few bits among them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from converter.contrib import MICROSOFT, Body, replaces
-from numba_rt.dtypes import FLOAT32, INT32
+from numba_rt.dtypes import FLOAT32, INT32, UINT8
 from numba_rt.errors import LoadError, UnsupportedOp
 
 # -- normalisation --------------------------------------------------------------------------
@@ -191,6 +191,21 @@ def _order(b: Body, name: str, matrix: bool, batch: bool) -> tuple[int, ...] | N
     return (*lead[:-1], last, lead[-1]) if matrix else (*lead, last)
 
 
+@replaces("CDist")
+def _distances(b: Body, A: str, B: str, *, metric: str = "sqeuclidean") -> str:
+    if metric not in ("sqeuclidean", "euclidean"):
+        raise UnsupportedOp(f"{b.node.where}: metric = {metric!r} is not implemented")
+    of_a = b("ReduceSumSquare", A, b.constant([1]))
+    of_b = b("Transpose", b("ReduceSumSquare", B, b.constant([1])), perm=(1, 0))
+    both = b("MatMul", A, b("Transpose", B, perm=(1, 0)))
+    made = b("Sub", b("Add", of_a, of_b), b("Mul", both, b.like(2, A)))
+    positive = b("Max", made, b.like(0, A))
+    return b("Sqrt", positive) if metric == "euclidean" else positive
+
+
+# -- weights of few bits --------------------------------------------------------------------
+
+
 @replaces("MatMulNBits")
 def _matmul_nbits(
     b: Body, A: str, B: str, scales: str, zero_points: str = "", g_idx: str = "", bias: str = "", *,
@@ -218,6 +233,8 @@ def _unpacked(
     """(k, n) float32 weights of numbers of few bits, packed by rows of the transposed matrix."""
     count = -(-k // block)
     q = _fields(codes.reshape(n, -1), bits)[:, :k]
+    if q.shape[1] != k:
+        raise ValueError(f"{q.shape[1]} of {k} columns")
     scale = scales.astype(FLOAT32).reshape(n, count)
     if zeros is None:
         zero = np.full((n, count), 1 << (bits - 1), FLOAT32)
@@ -241,16 +258,39 @@ def _fields(packed: np.ndarray, bits: int) -> np.ndarray:
     return apart.reshape(*packed.shape[:-1], -1)
 
 
-@replaces("CDist")
-def _distances(b: Body, A: str, B: str, *, metric: str = "sqeuclidean") -> str:
-    if metric not in ("sqeuclidean", "euclidean"):
-        raise UnsupportedOp(f"{b.node.where}: metric = {metric!r} is not implemented")
-    of_a = b("ReduceSumSquare", A, b.constant([1]))
-    of_b = b("Transpose", b("ReduceSumSquare", B, b.constant([1])), perm=(1, 0))
-    both = b("MatMul", A, b("Transpose", B, perm=(1, 0)))
-    made = b("Sub", b("Add", of_a, of_b), b("Mul", both, b.like(2, A)))
-    positive = b("Max", made, b.like(0, A))
-    return b("Sqrt", positive) if metric == "euclidean" else positive
+@replaces("GatherBlockQuantized")
+def _gather(
+    b: Body, data: str, indices: str, scales: str, zero_points: str = "", *, bits: int = 4,
+    block_size: int = 128, gather_axis: int = 0, quantize_axis: int = 1,
+) -> str:  # fmt: skip
+    rank = b.rank(data)
+    gathered, scaled = gather_axis % rank, quantize_axis % rank
+    if gathered >= scaled or bits not in (4, 8):
+        raise UnsupportedOp(
+            f"{b.node.where}: gather_axis = {gather_axis}, quantize_axis = {quantize_axis}, bits = {bits}: "
+            "expected an axis before the quantized one, and 4 or 8 bits"
+        )
+    rows, scale = (b("Gather", name, indices, axis=gathered) for name in (data, scales))
+    zero = b("Gather", zero_points, indices, axis=gathered) if zero_points else ""
+    rank += b.rank(indices) - 1
+    if b.dtype(data) == UINT8:
+        if not zero:
+            half = np.full(1, 1 << (bits - 1), np.uint8)
+            zero = b("ConstantOfShape", b("Shape", scale), value=half)
+        elif bits == 4:
+            end = b("Shape", scale, start=-1)
+            zero = b("Slice", _halves(b, zero, rank), b.constant([0]), end, b.constant([-1]))
+        rows = _halves(b, rows, rank) if bits == 4 else rows
+    axis = scaled + b.rank(indices) - 1
+    return b("DequantizeLinear", rows, scale, zero, axis=axis, block_size=block_size)
+
+
+def _halves(b: Body, packed: str, rank: int) -> str:
+    """Bytes of two numbers of 4 bits, the lower one first, as twice as many along the last axis."""
+    apart = b(
+        "BitShift", b("Unsqueeze", packed, b.constant([-1])), b.constant([0, 4], UINT8), direction="RIGHT"
+    )
+    return b("Reshape", b("BitwiseAnd", apart, b.constant(15, UINT8)), b.constant([0] * (rank - 1) + [-1]))
 
 
 # -- operators the standard has too ---------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import erf, sqrt
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -16,6 +17,7 @@ from numba_rt.errors import LoadError
 from tests.ops.cases import Case, bools, f32, i64, integers, positive
 
 MICROSOFT = "com.microsoft"
+UINT4 = ml_dtypes.uint4
 ort.set_default_logger_severity(3)
 
 
@@ -109,6 +111,29 @@ BITS = [
     ),
 ]
 
+TABLE = {"bits": 4, "block_size": 16}
+GATHERED = [
+    case("GatherBlockQuantized", u8(9, 24), i32(2, 3, high=9), positive(9, 3), **TABLE),
+    case("GatherBlockQuantized", u8(9, 24), i32(2, 3, high=9), positive(9, 3), u8(9, 2), **TABLE),
+    case(
+        "GatherBlockQuantized",
+        u8(9, 2, 32),
+        i32(2, high=9),
+        positive(9, 2, 2),
+        bits=8,
+        block_size=16,
+        quantize_axis=2,
+    ),
+    case(
+        "GatherBlockQuantized", (u8(9, 32) % 16).astype(UINT4), i32(2, high=9), positive(9, 2), block_size=16
+    ),
+    case(
+        "GatherBlockQuantized",
+        *((u8(9, 32) % 16).astype(UINT4), i32(4, high=9), positive(9, 2), (u8(9, 2) % 16).astype(UINT4)),
+        block_size=16,
+    ),
+]
+
 QUANTIZED = [
     case("QuantizeLinear", f32(3, 4), SX, ZX),
     case("DequantizeLinear", u8(3, 4), positive(4), u8(4), axis=1),
@@ -164,6 +189,12 @@ def model_of(case: Case, symbolic: bool = False) -> onnx.ModelProto:
         for name, array in list(case.feeds().items())[1:]:
             model.graph.initializer.append(numpy_helper.from_array(array, name))
         del model.graph.input[1:]
+    if case.op_type == "GatherBlockQuantized":
+        names = [k for k in case.feeds() if k != "i1"]
+        model.graph.initializer.extend(numpy_helper.from_array(case.feeds()[n], n) for n in names)
+        kept = [v for v in model.graph.input if v.name == "i1"]
+        del model.graph.input[:]
+        model.graph.input.extend(kept)
     for value in model.graph.input if symbolic else ():
         for i, dim in enumerate(value.type.tensor_type.shape.dim):
             dim.dim_param = f"{value.name}_{i}"
@@ -194,7 +225,7 @@ def check(case: Case, rtol: float, atol: float) -> None:
             assert difference.max(initial=0) <= (atol if e.dtype.itemsize == 1 else 0)
 
 
-@pytest.mark.parametrize("case", [*NORMS, *FLOATS, *BITS, *QUANTIZED], ids=lambda c: c.id)
+@pytest.mark.parametrize("case", [*NORMS, *FLOATS, *BITS, *GATHERED, *QUANTIZED], ids=lambda c: c.id)
 def test_equals_onnxruntime(case: Case) -> None:
     check(case, case.rtol, case.atol)
 
@@ -296,6 +327,14 @@ REFUSED = [
     (
         case("MatMulNBits", f32(3, 32), packed(4, 32, 16), positive(7), K=32, N=4, block_size=16),
         "do not fit",
+    ),
+    (
+        case("MatMulNBits", f32(3, 32), packed(4, 32, 16), positive(4), K=2**40, N=4, block_size=2**40),
+        "do not fit",
+    ),
+    (
+        case("GatherBlockQuantized", u8(9, 24), i32(2, high=9), positive(9, 3), gather_axis=1),
+        "gather_axis = 1",
     ),
     (case("CDist", f32(2, 2), f32(2, 2), metric="cosine"), "metric = 'cosine' is not implemented"),
     (case("QLinearConcat", SX, ZX, A, SX, axis=1), "expected three for each"),
