@@ -127,7 +127,6 @@ CASES = [
             )
         ),
         2,
-        ("QuantizeLinear", "DequantizeLinear"),
     ),
     Layout("softmax", between(lambda op, x: op.Softmax(x, axis=1)), 2, ("Softmax",)),
     Layout("softmax of rows", between(lambda op, x: op.Softmax(x, axis=-1)), 2),

@@ -8,9 +8,10 @@ import numpy as np
 
 from numba_rt.dtypes import FLOAT32
 from numba_rt.graph import Value
+from numba_rt.ops.transpose import Transpose
 from numba_rt.optimize.fusions.conv import to_nchw, to_nhwc
 from numba_rt.optimize.fusions.conv_transpose import axis_of, filters_of
-from numba_rt.optimize.layout_moves import ELEMENTWISE, ROW_AXIS, ROW_MOVES
+from numba_rt.optimize.layout_moves import ELEMENTWISE, ROW_AXIS, ROW_MOVES, TO_NCHW
 from numba_rt.optimize.rule import Builder, Rule
 
 HEIGHT = np.array([2], np.int64)
@@ -82,13 +83,15 @@ class ConvTranspose1dToConv(Rule):
 
 
 def _is_row(value: Value | None) -> bool:
-    """Whether a value is an image of height 1 under a Squeeze."""
+    """Whether a value is NHWC data of height 1 under a Transpose and a Squeeze."""
     node = None if value is None else value.producer
     if node is None or node.op.op_type != "Squeeze" or len(node.inputs) < 2:
         return False
-    x, axes = node.inputs[0], None if node.inputs[1] is None else node.inputs[1].constant
-    known = x is not None and x.fact.shape is not None and x.fact.rank == 4
-    return known and axes is not None and axes.reshape(-1).tolist() == [2]
+    x, axes = node.inputs[:2]
+    if x is None or axes is None or axes.constant is None or axes.constant.reshape(-1).tolist() != [2]:
+        return False
+    image = None if x.producer is None else x.producer.op
+    return isinstance(image, Transpose) and image.perm == TO_NCHW
 
 
 def _image(op: Builder, value: Value | None) -> Value | np.ndarray | None:
