@@ -120,3 +120,8 @@ def _refuse_link(found: os.stat_result, last: bool, parts: tuple[str, ...], wher
         )
     if last and not stat.S_ISREG(found.st_mode):
         raise LoadError(f"{where} has external data at {location!r}, which is not a regular file: refused")
+    if last and found.st_nlink > 1:
+        raise LoadError(
+            f"{where} has external data at {location!r}, which has {found.st_nlink} names: refused, since "
+            "it may be a file from elsewhere. Copy it to make it the model's own."
+        )

@@ -140,3 +140,10 @@ def test_strings_are_refused(home: Path) -> None:
     path.write_bytes(made.SerializeToString())
     with pytest.raises(LoadError, match="strings in external data"):
         numba_rt.load(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "link"), reason="the system has no hard links")
+def test_refuses_files_with_other_names(home: Path) -> None:
+    os.link(home.parent / "secret.bin", home / "hard.bin")
+    with pytest.raises(LoadError, match="2 names"):
+        numba_rt.load(stored(home, {"location": "hard.bin", "offset": "8"}))
