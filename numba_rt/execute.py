@@ -82,9 +82,17 @@ class Instance:
         return None
 
 
-def execute(instance: Instance, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Run the calls on these inputs (C-contiguous, of the shapes and dtypes the plan is for)."""
-    outputs = [_empty(shape, dtype) for shape, dtype in instance.plan.outputs]
+def execute(
+    instance: Instance, inputs: Sequence[np.ndarray], into: Sequence[np.ndarray | None] | None = None
+) -> list[np.ndarray]:
+    """Run the calls on these inputs (C-contiguous, of the shapes and dtypes the plan is for).
+
+    Results go into the arrays of `into` that fit, and into new ones.
+    """
+    if into is None:
+        outputs = [_empty(shape, dtype) for shape, dtype in instance.plan.outputs]
+    else:
+        outputs = [_given(x, *s) for x, s in zip(into, instance.plan.outputs, strict=True)]
     if instance.poison:
         for output in outputs:
             part(output, (output.nbytes,), np.dtype(np.uint8), 0).fill(POISON)
@@ -128,6 +136,13 @@ def _is_same(shape: tuple[int, ...], dtype: np.dtype[Any], view: View) -> bool:
     """Whether an array can itself be the argument: compiled code looks at memory and item size only."""
     same_size = view.dtype.itemsize == dtype.itemsize and not jit.DISABLED
     return view.shape == shape and view.offset == 0 and (same_size or view.dtype == dtype)
+
+
+def _given(array: np.ndarray | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    """The array, if results can be written into it, or another one."""
+    if array is not None and array.shape == shape and array.dtype == dtype and array.flags.carray:
+        return array
+    return _empty(shape, dtype)
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:

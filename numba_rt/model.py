@@ -169,21 +169,29 @@ class Model:
             raise InputError(f"inputs {sorted(twice)} were fed both by position and by name")
         return Outputs([o.name for o in self.outputs], self.run(feeds | named))
 
-    def run(self, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> list[Any]:
+    def run(
+        self,
+        feeds: Mapping[str, Any],
+        outputs: Sequence[str] | None = None,
+        into: Mapping[str, np.ndarray | None] | None = None,
+    ) -> list[Any]:
         """Run on named arrays.
 
         Args:
             feeds: input name → array of the declared dtype and rank.
             outputs: names of the outputs wanted; all by default.
+            into: output name → array to write it to, where shape and dtype are the same, it is
+                contiguous and shares no memory with an input.
 
         Returns:
-            The outputs as new arrays, in the order asked for.
+            The outputs in the order asked for: new arrays, or those of `into` where these fit.
 
         Raises:
             InputError: a feed is missing, unknown, or of the wrong dtype or shape.
         """
         positions = self._positions(outputs) if outputs else None
-        results = self._program.run(self._check(feeds))
+        given = [into.get(o.name) for o in self.outputs] if into else None
+        results = self._program.run(self._check(feeds), given)
         return results if positions is None else [results[i] for i in positions]
 
     def plan(self, *args: Any, **named: Any) -> Plan | list[Plan]:

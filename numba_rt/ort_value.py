@@ -193,7 +193,7 @@ class IOBinding:
     def take(self, results: list[Any]) -> None:
         """Put the results of a run where outputs are bound."""
         for i, (name, memory) in enumerate(self.outputs.items()):
-            if memory is not None:
+            if memory is not None and memory is not results[i]:
                 if memory.shape != results[i].shape or memory.dtype != results[i].dtype:
                     found = f"{memory.dtype}{list(memory.shape)}"
                     made = f"{results[i].dtype}{list(results[i].shape)}"

@@ -60,9 +60,9 @@ class BranchingProgram:
         self._decided: dict[tuple[object, ...], Program] = {}
         self._lock = threading.RLock()
 
-    def run(self, inputs: Sequence[Any]) -> list[Any]:
-        """Outputs of the graph for inputs in its order."""
-        return self.program_for(inputs).run(inputs)
+    def run(self, inputs: Sequence[Any], into: Sequence[Any] | None = None) -> list[Any]:
+        """Outputs of the graph for inputs in its order, in the memory of `into` as for `Program`."""
+        return self.program_for(inputs).run(inputs, into)
 
     def plans(self, inputs: Sequence[Any]) -> list[Plan]:
         """The plans used for these inputs."""
@@ -142,14 +142,36 @@ class Program:
             step.freed = [s for s in dict.fromkeys([*step.sources, *step.targets]) if s not in kept]
             kept.update(step.freed)
 
-    def run(self, inputs: Sequence[Any]) -> list[Any]:
-        """Outputs of the graph for inputs in its order."""
+    def run(self, inputs: Sequence[Any], into: Sequence[Any] | None = None) -> list[Any]:
+        """Outputs of the graph for inputs in its order.
+
+        Those for which `into` has an array are written there, if it fits and shares no memory with an
+        input; the caller sees by identity whether they were.
+        """
         env = [*inputs, *self._blank]
+        given = None if into is None else self._given(inputs, into)
         for step in self.steps:
-            step.run(env)
+            if given and isinstance(step, SegmentRunner):
+                step.run(env, given)
+            else:
+                step.run(env)
         if self._all_fresh:
             return [env[slot] for slot, _ in self._leaving]
         return self._own_outputs(inputs, env)
+
+    def _given(self, inputs: Sequence[Any], into: Sequence[Any]) -> dict[int, np.ndarray]:
+        """Memory that outputs may be written to, by slot."""
+        given: dict[int, np.ndarray] = {}
+        taken = [x for x in inputs if isinstance(x, np.ndarray)]
+        for (slot, _), array in zip(self._leaving, into, strict=True):
+            if (
+                array is not None
+                and slot not in given
+                and not any(np.may_share_memory(array, x) for x in taken)
+            ):
+                given[slot] = array
+                taken.append(array)
+        return given
 
     def _own_outputs(self, inputs: Sequence[Any], env: list[Any]) -> list[Any]:
         """Outputs that share no memory with inputs, constants or one another."""
@@ -192,13 +214,14 @@ class SegmentRunner:
         keyed = {id(v) for v in segment.keyed}
         self._keyed = [i for i, v in enumerate(segment.inputs) if id(v) in keyed]
 
-    def run(self, env: list[Any]) -> None:
+    def run(self, env: list[Any], given: dict[int, np.ndarray] | None = None) -> None:
         """Read the segment's inputs from the slots, write its outputs there."""
         inputs = [env[slot] for slot in self.sources]
         plan = self.plan_for(inputs)
+        into = [given.get(slot) for slot in self.targets] if given else None
         lane = self.pool.acquire()
         try:
-            outputs = execute(lane.instance(plan), inputs)
+            outputs = execute(lane.instance(plan), inputs, into)
         finally:
             self.pool.release(lane)
         for slot in self.freed:

@@ -157,7 +157,8 @@ class InferenceSession:
 
     def run_with_iobinding(self, iobinding: IOBinding, run_options: RunOptions | None = None) -> None:
         """Run on bound inputs; results go where outputs are bound."""
-        iobinding.take(self.run(list(iobinding.outputs) or None, iobinding.feeds(), run_options))
+        bound = iobinding.outputs
+        iobinding.take(self.model.run(iobinding.feeds(), list(bound) or None, into=bound))
 
     # -- profiling --------------------------------------------------------------------------
 

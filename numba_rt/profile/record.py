@@ -118,8 +118,8 @@ class Recorder:
 class Runnable(Protocol):
     """What a model runs: a program, or several of which inputs choose one (`program_for`)."""
 
-    def run(self, inputs: Sequence[Any]) -> list[Any]:
-        """Outputs for these inputs."""
+    def run(self, inputs: Sequence[Any], into: Sequence[Any] | None = None) -> list[Any]:
+        """Outputs for these inputs, in given memory where it fits."""
 
     def plans(self, inputs: Sequence[Any]) -> list[Plan]:
         """The plans used for these inputs."""
@@ -133,16 +133,16 @@ class RecordedProgram:
         self.program = program
         self._twins = _Twins(program, recorder)
 
-    def run(self, inputs: Sequence[Any]) -> list[Any]:
+    def run(self, inputs: Sequence[Any], into: Sequence[Any] | None = None) -> list[Any]:
         """Outputs for these inputs; runs that overlap wait for each other."""
         with self.recorder.lock:
             if not self.recorder.is_on or self.recorder.is_full:
-                return self.program.run(inputs)
+                return self.program.run(inputs, into)
             twin = self._twins.program_for(inputs)
             self.recorder.start()
             is_complete = False
             try:
-                results = twin.run(inputs)
+                results = twin.run(inputs, into)
                 is_complete = True
             finally:
                 self.recorder.finish(is_complete)
@@ -169,9 +169,9 @@ class _Twins:
             self._made[id(plain)] = plain, _twin(plain, self._recorder)
         return self._made[id(plain)][1]
 
-    def run(self, inputs: Sequence[Any]) -> list[Any]:
-        """Outputs for these inputs."""
-        return self.program_for(inputs).run(inputs)
+    def run(self, inputs: Sequence[Any], into: Sequence[Any] | None = None) -> list[Any]:
+        """Outputs for these inputs, in given memory where it fits."""
+        return self.program_for(inputs).run(inputs, into)
 
 
 def _twin(program: Program, recorder: Recorder) -> Program:
