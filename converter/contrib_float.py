@@ -232,9 +232,9 @@ def _unpacked(
 ) -> np.ndarray:
     """(k, n) float32 weights of numbers of few bits, packed by rows of the transposed matrix."""
     count = -(-k // block)
-    q = _fields(codes.reshape(n, -1), bits)[:, :k]
-    if q.shape[1] != k:
-        raise ValueError(f"{q.shape[1]} of {k} columns")
+    q = _fields(codes.reshape(n, -1), bits)
+    if q.shape[1] != count * block:
+        raise ValueError(f"{q.shape[1]} columns: expected {count} blocks of {block}")
     scale = scales.astype(FLOAT32).reshape(n, count)
     if zeros is None:
         zero = np.full((n, count), 1 << (bits - 1), FLOAT32)
@@ -242,10 +242,16 @@ def _unpacked(
         zero = _fields(zeros.reshape(n, -1), bits)[:, :count].astype(FLOAT32)
     else:
         zero = zeros.astype(FLOAT32).reshape(n, count)
-    group = np.arange(k) // block if groups is None else groups.reshape(-1)[:k]
     weights = np.empty((k, n), FLOAT32)
-    for j in range(n):  # by rows: the matrix may be large
-        weights[:, j] = (q[j] - zero[j, group]) * scale[j, group]
+    step = 64  # rows at a time: the matrix may be large
+    for rows in (slice(j, j + step) for j in range(0, n, step)):
+        if groups is None:
+            part = q[rows].reshape(-1, count, block) - zero[rows, :, None]
+            part *= scale[rows, :, None]
+            weights[:, rows] = part.reshape(len(part), -1)[:, :k].T
+        else:
+            group = groups.reshape(-1)[:k]
+            weights[:, rows] = ((q[rows, :k] - zero[rows, group]) * scale[rows, group]).T
     return weights
 
 
