@@ -8,10 +8,13 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from converter.model import attempt
 from converter.raw import names_used
 from converter.tensors import to_array
+from numba_rt.dtypes import NUMPY_TO_ONNX
 from numba_rt.errors import InputError, LoadError
 from numba_rt.format import definition as d
+from numba_rt.graph import Dim, Sym, Value
 
 LEAST = 256
 """Elements of a tensor that is worth storing in 16 bits."""
@@ -104,7 +107,8 @@ def choose_outputs(model: d.ModelDef, names: Sequence[str]) -> list[str]:
     made = {n for node in graph.node for n in node.output} | {v.name for v in graph.output}
     if missing := [n for n in names if n not in made]:
         raise InputError(f"no node of the model makes {missing[0]!r}")
-    graph.output = [known.get(n, d.ValueInfoDef(n)) for n in dict.fromkeys(names)]
+    values = attempt(model).values if any(n not in known for n in names) else {}
+    graph.output = [known.get(n) or _declared(n, values.get(n)) for n in dict.fromkeys(names)]
     before = len(graph.node), len(graph.initializer), [v.name for v in graph.input]
     prune(graph)
     read = _read(graph)
@@ -112,6 +116,22 @@ def choose_outputs(model: d.ModelDef, names: Sequence[str]) -> list[str]:
     changes = [f"outputs: {', '.join(names)}; {before[0] - len(graph.node)} nodes are not needed for them"]
     changes += [f"input {n} is not read any more" for n in before[2] if n not in read]
     return changes
+
+
+def _declared(name: str, value: Value | None) -> d.ValueInfoDef:
+    """A declaration of what is known of a value."""
+    if value is None or value.fact.kind != "tensor":
+        return d.ValueInfoDef(name)
+    shape = value.fact.shape
+    dims = None if shape is None else d.ShapeDef([_dimension(dim) for dim in shape])
+    return d.ValueInfoDef(name, d.TypeDef(d.TypeKind.TENSOR, NUMPY_TO_ONNX[value.fact.dtype], dims))
+
+
+def _dimension(dim: Dim) -> d.DimensionDef:
+    if not isinstance(dim, Sym):
+        return d.DimensionDef(d.DimensionKind.VALUE, int(dim))
+    named = "#" not in str(dim)
+    return d.DimensionDef(d.DimensionKind.NAME, 0, str(dim)) if named else d.DimensionDef()
 
 
 def prune(graph: d.GraphDef) -> None:
