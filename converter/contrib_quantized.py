@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from converter.contrib import MICROSOFT, Body, replaces
+from converter.contrib import Body, replaces
+from converter.contrib_attention import attention
 from converter.contrib_float import embed
 from numba_rt.dtypes import FLOAT32, INT32, NUMPY_TO_ONNX
 from numba_rt.errors import LoadError
@@ -86,8 +87,7 @@ def _attention(
     scale, zero = (b("Reshape", n, b.constant([-1])) if n else "" for n in (weight_scale, weight_zero_point))
     x = _floats(b, input, input_scale, input_zero_point)
     w = b("DequantizeLinear", weight, scale, zero, axis=1)
-    n = 2 if b.wants(1) else 1
-    return b("Attention", x, w, bias, mask_index, past, n=n, domain=MICROSOFT, **attributes)
+    return attention(b, x, w, bias, mask_index, past, **attributes)
 
 
 @replaces("DynamicQuantizeLSTM")
