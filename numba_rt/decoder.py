@@ -20,8 +20,10 @@ from numba_rt.collection import paused
 from numba_rt.errors import InputError
 from numba_rt.graph import Fact, Graph, Sym, Value
 from numba_rt.model import Model
+from numba_rt.optimize.branches import take_known_branches
 from numba_rt.optimize.caches import WINDOW, Cache, find_caches, order_of, use_window
 from numba_rt.optimize.infer import infer_facts
+from numba_rt.optimize.report import Report
 
 BLOCK = 64
 """Rows by which windows grow; also the masked rows before the first one."""
@@ -53,6 +55,7 @@ class Decoder:
             graph = convert(source)
             self.batch = batch
             _fix_batch(graph, batch)
+            _use_cache_branch(graph)
             infer_facts(graph)
             inputs, outputs = list(graph.inputs), list(graph.outputs)
             self.caches: dict[str, _Buffer] = {}
@@ -244,6 +247,19 @@ def _fix_batch(graph: Graph, batch: int) -> None:
             value.fact = Fact(
                 fact.dtype, tuple(batch if d in names else d for d in fact.shape), None, fact.kind
             )
+
+
+def _use_cache_branch(graph: Graph) -> None:
+    """Take the branch that reads caches, for empty ones too. Not where caches of an encoder's output are
+    made by the other branch.
+    """
+    switch = next((v for v in graph.inputs if v.name == BRANCH), None)
+    if switch is None or any("encoder" in v.name for v in graph.inputs):
+        return
+    graph.inputs = [v for v in graph.inputs if v is not switch]
+    graph.replace(switch, graph.constant(np.ones(_sizes(switch.fact, 1), np.bool_), BRANCH))
+    infer_facts(graph)
+    take_known_branches(graph, Report())
 
 
 def _is_table(fact: Fact) -> bool:

@@ -94,6 +94,34 @@ def transformer(masked: bool = True, one_token: bool = False) -> onnx.ModelProto
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
 
 
+def merged(encoder: bool = False) -> onnx.ModelProto:
+    """The same model twice, as optimum merges them: with caches, and (in the other branch) without."""
+    source = transformer()
+    graph = source.graph
+    names = [o.name for o in graph.output]
+    branches = []
+    for is_first in (False, True):
+        nodes = [onnx.NodeProto.FromString(n.SerializeToString()) for n in graph.node]
+        for node in nodes:
+            if is_first and node.op_type == "Concat" and node.input[0].startswith("past"):
+                node.op_type = "Identity"
+                del node.input[0], node.attribute[:]
+            for k, name in enumerate(node.output):
+                node.output[k] = f"{name}.inner" if name in names else name
+            for k, name in enumerate(node.input):
+                node.input[k] = f"{name}.inner" if name in names else name
+        made = [helper.make_tensor_value_info(f"{n}.inner", FLOAT, None) for n in names]
+        branches.append(helper.make_graph(nodes, f"branch{is_first}", [], made))
+    choice = helper.make_node(
+        "If", ["use_cache_branch"], names, then_branch=branches[0], else_branch=branches[1]
+    )
+    inputs = [*graph.input, helper.make_tensor_value_info("use_cache_branch", TensorProto.BOOL, (1,))]
+    if encoder:
+        inputs.append(helper.make_tensor_value_info("encoder_hidden_states", FLOAT, ("batch", 2)))
+    whole = helper.make_graph([choice], "merged", inputs, list(graph.output), list(graph.initializer))
+    return helper.make_model(whole, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+
 class Plain:
     """The same model with its caches handed back and forth."""
 
@@ -238,6 +266,26 @@ def test_caches_found_by_name_are_handed_back() -> None:
     np.testing.assert_array_equal(decoder.step([[4]]), [[10]])
     decoder.reset()
     np.testing.assert_array_equal(decoder.step([[4]]), [[8]])
+
+
+def test_a_merged_decoder_appends_in_its_branch_with_caches(source: onnx.ModelProto) -> None:
+    decoder, plain = Decoder(merged(), threads=1), Plain(source)
+    assert decoder.is_padded
+    assert len(decoder.caches) == 2 * LAYERS
+    for part in (tokens(4), tokens(1), tokens(1, seed=2)):
+        close(decoder.step(part), plain.step(part))
+
+
+def test_a_merged_decoder_with_an_encoder_begins_in_the_other_branch(source: onnx.ModelProto) -> None:
+    decoder, plain = Decoder(merged(encoder=True), threads=1), Plain(source)
+    assert len(decoder.carried) == 2 * LAYERS
+    feeds = {"encoder_hidden_states": np.zeros((1, 2), np.float32)}
+    for part in (tokens(4), tokens(1), tokens(1, seed=2)):
+        close(decoder.step(part, feeds=feeds), plain.step(part))
+    decoder.truncate(4)
+    again = Plain(source)
+    again.step(tokens(4))
+    close(decoder.step(tokens(1), feeds=feeds), again.step(tokens(1)))
 
 
 def test_what_cannot_be_decoded_is_refused(source: onnx.ModelProto) -> None:

@@ -13,6 +13,7 @@ from numba_rt.ops._infer import infer, is_symbolic
 from numba_rt.ops.control_flow import If
 from numba_rt.optimize.infer import infer_node
 from numba_rt.optimize.report import Report
+from numba_rt.optimize.rule import replace_value
 
 Choice = bool | None
 """The branch to take: then, else, or neither: the condition is only known when the model runs."""
@@ -44,7 +45,7 @@ def take_known_branches(graph: Graph, report: Report) -> None:
         made.bind(branch.inputs, node.inputs[1:])
         made.nodes(branch.nodes)
         for old, new in zip(node.outputs, branch.outputs, strict=True):
-            graph.replace(old, made.value(new))
+            replace_value(graph, old, made.value(new))
         graph.remove([node])
         report.fire("take_known_branches", node.describe())
 
