@@ -71,9 +71,9 @@ def _multi_head(
 def _grouped(
     b: Body, query: str, key: str = "", value: str = "", past_key: str = "", past_value: str = "",
     seqlens_k: str = "", total_sequence_length: str = "", cos_cache: str = "", sin_cache: str = "",
-    position_ids: str = "", attention_bias: str = "", head_sink: str = "", *, num_heads: int, kv_num_heads: int,
-    scale: float = 0.0, softcap: float = 0.0, local_window_size: int = -1, do_rotary: bool = False,
-    rotary_interleaved: bool = False, smooth_softmax: bool = False, **others: Any,
+    position_ids: str = "", attention_bias: str = "", head_sink: str = "", *, num_heads: int,
+    kv_num_heads: int, scale: float = 0.0, softcap: float = 0.0, local_window_size: int = -1,
+    do_rotary: bool = False, rotary_interleaved: bool = False, smooth_softmax: bool = False, **others: Any,
 ) -> Any:  # fmt: skip
     _refuse(b, head_sink=head_sink, smooth_softmax=smooth_softmax, **others)
     if not key:

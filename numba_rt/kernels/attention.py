@@ -20,8 +20,9 @@ from numba_rt.jit import inline, kernel, prange, u
 from numba_rt.kernels import math as km
 from numba_rt.kernels.activation import ACTIVATIONS, activate, activation_address
 from numba_rt.kernels.packing import NR
-from numba_rt.simd.attention import add_row, dots, exponentials, pack_keys, pack_values, weighted_sum
+from numba_rt.simd.attention import dots, exponentials, weighted_sum
 from numba_rt.simd.isa import ISA
+from numba_rt.simd.rows import add_row, pack_keys, pack_values, scale_row
 from numba_rt.simd.tile import MAX_K, tile
 
 __all__ = [
@@ -137,13 +138,6 @@ def is_hidden(mask, start, row_step, step, rows, n):
 
 
 @inline
-def multiply(scores, at, n, factor):
-    """Multiplies n numbers."""
-    for j in range(at, at + n):
-        scores[u(j)] *= factor
-
-
-@inline
 def hide_outside(scores, at, n, lo, hi):
     """-inf for keys outside [lo, hi)."""
     for j in range(min(max(lo, 0), n)):
@@ -218,7 +212,7 @@ def attention(q, k, v, mask, bias, lengths, no_rows, tiles, g, f, work, y, tasks
                     for r in range(height):
                         s = scores + r * KEYS
                         if cap != f32(0):
-                            multiply(work, s, cols, cap)
+                            scale_row(work, s, cols, cap)
                         if g[24] != 0:
                             add_row(work, s, mask, mask0 + (m0 + r) * g[29] + j0 * g[30], g[30], cols)
                         if g[31] != 0:
@@ -231,8 +225,7 @@ def attention(q, k, v, mask, bias, lengths, no_rows, tiles, g, f, work, y, tasks
                         for r in range(height):
                             factor, row = work[u(rescale + r)], y0 + (m0 + r) * g[23]
                             if factor != f32(1):
-                                for i in range(row, row + dv):
-                                    y[u(i)] *= factor
+                                scale_row(y, row, dv, factor)
                     tile(
                         work, scores, KEYS, no_rows, 0, 0, 0, 1, cols, work, values + j0 * NR, n * NR, n * NR,
                         y, y0 + m0 * g[23], g[23], dv, f, -1, f, -1, 1 if seen else 0, f32(1), -INF, INF,
@@ -253,9 +246,7 @@ def finish(y, at, dv, total, safe):
         for i in range(at, at + dv):
             y[u(i)] = f32(0) if safe != 0 else f32(math.nan)
     else:
-        scale = f32(1) / total
-        for i in range(at, at + dv):
-            y[u(i)] *= scale
+        scale_row(y, at, dv, f32(1) / total)
 
 
 @kernel
@@ -287,7 +278,7 @@ def attention_rows(q, k, v, mask, bias, lengths, g, f, work, y, tasks):
                 s, cols, result = scores + r * span, last - first, results + (unit * m + r) * stored
                 if cap != f32(0):
                     activate(g[46], work, s, 1, cols, span, TANH, cap, cap)
-                    multiply(work, s, cols, cap)
+                    scale_row(work, s, cols, cap)
                 if g[24] != 0:
                     row = mask_row(g, 25, b, head) + r * g[29] + first * g[30]
                     add_row(work, s, mask, row, g[30], cols)

@@ -13,7 +13,7 @@ from numba_rt.ops._lowering import Lowering, View
 from numba_rt.ops._parts import rows_fit
 from numba_rt.simd.tile import tile_addresses
 
-FEW = 8
+FEW = 4
 """Queries up to which K and V are read in place, once; more are worth packing them."""
 LEAST_KEYS = 64
 """Keys of a part, where the keys of one head are shared between tasks."""

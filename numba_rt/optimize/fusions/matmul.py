@@ -255,6 +255,28 @@ class MatMulResidual(Rule):
         return _with(op, m, [*_inputs(m)[:3], m.r])
 
 
+class SplitResidual(Rule):
+    """Reshape(FusedMatMul(a, b, bias)) + r  →  Reshape(FusedMatMul(a, b, bias, Reshape(r)))"""
+
+    def pattern(op, a, b, bias, r, s):
+        return (
+            op.Reshape(op.FusedMatMul(a, b, bias, name="matmul"), s) + r,
+            op.Reshape(op.FusedMatMul(a, b, None, None, name="matmul"), s) + r,
+        )
+
+    def check(m):
+        product, whole = m.matmul.outputs[0].fact.shape, m.root.outputs[0].fact.shape
+        if whole is None or product is None or len(product) != 2 or m.r.fact.shape != whole:
+            return ""
+        if not isinstance(product[1], int) or product[1] != whole[-1]:
+            return "columns are split"
+        return _is_plain(m)
+
+    def replace(op, m):
+        merged = op.Reshape(m.r, np.array([-1, m.matmul.outputs[0].fact.shape[1]], np.int64))
+        return op.Reshape(_with(op, m, [*_inputs(m)[:3], merged]), m.s)
+
+
 class MatMulActivation(Rule):
     """act(FusedMatMul(...))  →  FusedMatMul(..., activation)"""
 
@@ -315,6 +337,7 @@ MATMULS = (
     ScaledProduct,
     MatMulBias,
     MatMulResidual,
+    SplitResidual,
     TransposedResult,
     MatMulActivation,
 )
