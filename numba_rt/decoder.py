@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from numba_rt.collection import paused
-from numba_rt.errors import InputError
+from numba_rt.errors import InputError, NumbaRtError
 from numba_rt.graph import Fact, Graph, Sym, Value
 from numba_rt.model import Model
 from numba_rt.optimize.branches import take_known_branches
@@ -159,27 +159,36 @@ class Decoder:
         self, tokens: np.ndarray, seen: np.ndarray, positions: Any, feeds: Mapping[str, Any]
     ) -> np.ndarray:
         count = tokens.shape[1]
-        stop = self.length + count
+        stop = size = self.length + count
         self._note(seen, stop)
-        size = stop
         if self.is_padded and (self.length or count == 1):
             size = (stop + BLOCK - 1) // BLOCK * BLOCK
+        wanted = [*self._results, *self.carried.values()]
         full = {TOKENS: np.ascontiguousarray(tokens), **self._carry}
-        for buffer in self.caches.values():
-            full[buffer.name] = buffer.window(self.length, stop, size)
-        if MASK in self._own:
-            mask = self._seen[:, BLOCK + stop - size : BLOCK + stop]
-            full[MASK] = np.ascontiguousarray(mask, self._names[MASK].dtype)
         if POSITIONS in self._own or positions is not None:
             full[POSITIONS] = self._positions(positions, count)
         if BRANCH in self._names:
             full[BRANCH] = np.full(_sizes(self._names[BRANCH], 1), self.length > 0)
-        results = self.model.run({**full, **feeds}, [*self._results, *self.carried.values()])
+        try:
+            results = self.model.run({**full, **self._windows(stop, size), **feeds}, wanted)
+        except NumbaRtError:
+            if size == stop:
+                raise
+            # Tables of the model may end before the padding does.
+            results = self.model.run({**full, **self._windows(stop, stop), **feeds}, wanted)
         for name, made in zip(self.carried, results[len(self._results) :], strict=True):
             if made.size or not self._carry[name].size:  # one that does not grow may come back empty
                 self._carry[name] = made
         self.length = stop
         return results[0]
+
+    def _windows(self, stop: int, size: int) -> dict[str, np.ndarray]:
+        """The last `size` rows of all caches, and which of them are seen."""
+        made = {b.name: b.window(self.length, stop, size) for b in self.caches.values()}
+        if MASK in self._own:
+            mask = self._seen[:, BLOCK + stop - size : BLOCK + stop]
+            made[MASK] = np.ascontiguousarray(mask, self._names[MASK].dtype)
+        return made
 
     def _note(self, seen: np.ndarray, stop: int) -> None:
         """Remember which of the new tokens are seen."""

@@ -58,17 +58,22 @@ def attend(m: Maker, h: str, layer: int, bias: str) -> str:
     return m("Reshape", y, m.const(np.array([0, 0, MODEL])))
 
 
-def transformer(masked: bool = True, one_token: bool = False) -> onnx.ModelProto:
+def transformer(masked: bool = True, one_token: bool = False, table: int = 0) -> onnx.ModelProto:
     """Token ids and caches to logits and longer caches; causal, as torch exports it: query positions
-    are what the past's shape says.
+    are what the past's shape says. With `table`, a stored triangle of that size says what is hidden.
     """
     m = Maker()
     zero, one, tail = m.const(np.array(0)), m.const(np.array(1)), m.const(np.array([1]))
+    front = m.const(np.array([0]))
     past = m("Gather", m("Shape", "past_key_values.0.key"), m.const(np.array(2)))
     count = m("Gather", m("Shape", "input_ids"), one)
     total = m("Add", past, count)
     queries = m("Unsqueeze", m("Range", past, total, one), tail)
     hidden = m("Greater", m("Unsqueeze", m("Range", zero, total, one), m.const(np.array([0]))), queries)
+    if table:
+        triangle = m.const(~np.tri(table, dtype=np.bool_))
+        rows = m("Slice", triangle, m("Unsqueeze", past, front), m("Unsqueeze", total, front), front)
+        hidden = m("Slice", rows, front, m("Unsqueeze", total, front), tail)
     bias = m("Where", hidden, m.const(np.float32(-1e9)), m.const(np.float32(0)))
     if masked:
         unseen = m("Equal", m("Unsqueeze", "attention_mask", m.const(np.array([1, 2]))), zero)
@@ -286,6 +291,17 @@ def test_a_merged_decoder_with_an_encoder_begins_in_the_other_branch(source: onn
     again = Plain(source)
     again.step(tokens(4))
     close(decoder.step(tokens(1), feeds=feeds), again.step(tokens(1)))
+
+
+def test_tables_of_a_model_that_end_before_the_padding() -> None:
+    source = transformer(table=BLOCK + 5)
+    decoder, plain = Decoder(source, threads=1), Plain(source)
+    prompt = tokens(BLOCK - 2)
+    close(decoder.step(prompt), plain.step(prompt))
+    for t in range(7):
+        close(decoder.step([t]), plain.step([[t]]))
+    with pytest.raises(numba_rt.NumbaRtError):
+        decoder.step([1])
 
 
 def test_what_cannot_be_decoded_is_refused(source: onnx.ModelProto) -> None:
