@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from numba_rt.dtypes import ONNX_TO_NUMPY, ort_type_name
 from numba_rt.graph import Fact, Graph, Sym, Value
-from numba_rt.model import Model
+from numba_rt.model import Model, load
 from numba_rt.ort_value import IOBinding, OrtValue
 from numba_rt.session_options import ExecutionMode, GraphOptimizationLevel, RunOptions, SessionOptions
 
@@ -80,8 +80,6 @@ class InferenceSession:
         provider_options: Sequence[Mapping[str, Any]] | None = None,
         **kwargs: Any,
     ) -> None:
-        from converter import convert  # the converter stands above every other layer
-
         began = time.perf_counter_ns()
         is_path = isinstance(path_or_bytes, (str, os.PathLike))
         self._model_path = os.fspath(path_or_bytes) if is_path else None
@@ -89,15 +87,9 @@ class InferenceSession:
         self._sess_options = sess_options or SessionOptions()
         self._sess_options.warn_of_ignored()
         self.set_providers(providers, provider_options)
-        graph = convert(path_or_bytes)
-        _fix_dimensions(graph, self._sess_options.free_dimensions)
+        self.model = self._load(path_or_bytes)
+        graph, declared = self.model.graph, self.model.declared or []
         self._inputs_meta = [NodeArg.of(v.name, v.fact) for v in graph.inputs]
-        declared = [v.fact for v in graph.outputs]
-        self.model = Model(
-            graph,
-            threads=self._sess_options.intra_op_num_threads or None,
-            optimized=self._sess_options.graph_optimization_level != GraphOptimizationLevel.ORT_DISABLE_ALL,
-        )
         self._outputs_meta = [_output(v, f) for v, f in zip(graph.outputs, declared, strict=True)]
         self._profile: SessionProfile | None = None
         if self._sess_options.enable_profiling:
@@ -106,6 +98,18 @@ class InferenceSession:
             self._profile = SessionProfile(self._sess_options.profile_file_prefix, began)
             self.model = self._profile.recorded(self.model)
         self._sess = self.model
+
+    def _load(self, source: Any) -> Model:
+        options = self._sess_options
+        threads = options.intra_op_num_threads or None
+        optimized = options.graph_optimization_level != GraphOptimizationLevel.ORT_DISABLE_ALL
+        if not options.free_dimensions:
+            return load(source, threads=threads, optimize=optimized)
+        from converter import convert  # the converter stands above every other layer
+
+        graph = convert(source)
+        _fix_dimensions(graph, options.free_dimensions)
+        return Model(graph, threads=threads, optimized=optimized)
 
     # -- running ----------------------------------------------------------------------------
 

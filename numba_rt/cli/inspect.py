@@ -25,6 +25,7 @@ FORMAT = 1
 def command(args: argparse.Namespace) -> int:
     """Show a model; 1 if it uses what is not supported."""
     from converter.overview import overview
+    from converter.read import read
 
     seen = overview(args.model)
     shown: dict[str, Any] = {
@@ -44,7 +45,8 @@ def command(args: argparse.Namespace) -> int:
         raise InputError("--verify compares the checksums of .nrt files: this is none")
     unsupported = False
     try:
-        model = load(args.model, threads=args.threads)
+        # Why rules did not fire is known only where they are tried.
+        model = load(read(args.model) if args.explain else args.model, threads=args.threads)
     except UnsupportedOp as error:
         unsupported = True
         shown["unsupported"] = str(error)

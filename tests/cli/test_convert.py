@@ -12,6 +12,7 @@ from onnx import helper
 
 import numba_rt
 from numba_rt.cli import main
+from numba_rt.cli.convert import shown_progress
 from tests.format.models import feeds, mixed
 from tests.format.normal import normal
 
@@ -110,6 +111,29 @@ def test_no_file_is_overwritten_by_accident(
     assert message in err
     assert model.read_bytes() == before
     assert (tmp_path / "taken.nrt").read_text() == "something else"
+
+
+def test_progress_is_shown_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert shown_progress() is None
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    show = shown_progress()
+    assert show is not None
+    for done in (0, 1, 1 << 26, 1 << 27):
+        show(done, 1 << 27)
+    assert capsys.readouterr().err == "\rwriting 0 %\rwriting 50 %\rwriting 100 %\n"
+
+
+def test_a_prepared_file_explains_its_rewrites(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, "convert", model, tmp_path / "m.nrt", "--prepack")
+    shown = [
+        json.loads(run(capsys, "inspect", f, "--json", "--explain")[1]) for f in (model, tmp_path / "m.nrt")
+    ]
+    assert shown[0]["fired"] == shown[1]["fired"]
+    assert shown[0]["refused"] == shown[1]["refused"]
 
 
 def test_force_replaces(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from numba_rt.format.container import open_container
 from numba_rt.format.reader import read_ready, split_ready
 from numba_rt.format.ready import Prepared, open_prepared
 from numba_rt.graph import Graph
+from numba_rt.simd.depthwise import row_addresses
+from numba_rt.simd.tile import tile_addresses
 from tests.format.models import feeds, mixed
 
 
@@ -84,6 +87,18 @@ def test_packed_weights_and_symbolic_sizes(tmp_path: Path) -> None:
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("make", [mixed, convolutions])
+def test_no_address_of_code_is_a_constant(make: Callable[[], onnx.ModelProto]) -> None:
+    addresses = np.unique(np.concatenate([tile_addresses().reshape(-1), row_addresses(3, 1).reshape(-1)]))
+    addresses = addresses[np.abs(addresses) > 1 << 16]
+    assert addresses.size
+    for value in numba_rt.load(make()).graph.constants():
+        array = value.constant
+        assert array is not None
+        if array.dtype.kind in "iu" and array.itemsize == 8:
+            assert not np.isin(array, addresses).any()
+
+
 def test_a_prepared_model_can_be_saved_again(tmp_path: Path) -> None:
     path = saved(tmp_path, convolutions())
     numba_rt.load(path).save(tmp_path / "again.nrt", prepack=True)
@@ -122,6 +137,16 @@ def test_a_changed_graph_or_index_is_not_used(tmp_path: Path) -> None:
     assert words
     words[0].offset, words[0].data_type = 1 << 20, TensorProto.FLOAT
     assert not seal.is_ours(signature, fits, data, tensors)
+
+
+def test_a_session_uses_it(tmp_path: Path) -> None:
+    first = numba_rt.InferenceSession(convolutions())
+    second = numba_rt.InferenceSession(saved(tmp_path, convolutions()))
+    assert second.model.report.refused == []
+    assert [str(x) for x in second.get_outputs()] == [str(x) for x in first.get_outputs()]
+    x = {"x": np.ones((1, 3, 8, 8), np.float32)}
+    for a, b in zip(first.run(None, x), second.run(None, x), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_strict_precision_has_its_own(tmp_path: Path) -> None:
