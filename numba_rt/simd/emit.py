@@ -237,18 +237,18 @@ class TileEmitter(Vectors):
         c, ldc, bias, d, *limits = out
         nv, lanes = len(acc) // height, self.isa.lanes
         alpha, lo, hi = (self.splat(b, x) for x in limits)
-        acc = [b.fmul(x, alpha) for x in acc]
         columns = [b.add(at, I64(v * lanes)) for v in range(nv)]
         where = [b.add(b.mul(ldc, I64(n // nv)), columns[n % nv]) for n in range(len(acc))]
 
-        def add_bias(b: ir.IRBuilder) -> Values:
-            vectors = [self.load(b, b.gep(bias, [column])) for column in columns]
-            return [b.fadd(x, vectors[n % nv]) for n, x in enumerate(acc)]
+        def load_bias(b: ir.IRBuilder) -> Values:
+            return [self.load(b, b.gep(bias, [column])) for column in columns]
 
         def add_d(b: ir.IRBuilder) -> Values:
             return [b.fadd(x, self.load(b, b.gep(d, [where[n]]))) for n, x in enumerate(acc)]
 
-        acc = unless_null(b, bias, acc, add_bias)
+        nothing = ir.Constant(self.vector, [-0.0] * lanes)  # what changes no number, and no sign of zero
+        added = unless_null(b, bias, [nothing] * nv, load_bias)
+        acc = [self.multiply_add(b, x, alpha, added[n % nv]) for n, x in enumerate(acc)]
         acc = unless_null(b, d, acc, add_d)
         for n, x in enumerate(acc):
             self.store(b, self.clamp(b, x, lo, hi), b.gep(c, [where[n]]))
@@ -272,7 +272,7 @@ class TileEmitter(Vectors):
             for v, mask in enumerate(masks):
                 n = b.add(b.mul(r, I64(nv * lanes)), I64(v * lanes))
                 at = b.add(b.mul(r, ldc), I64(v * lanes))
-                x = b.fadd(b.fmul(self.load(b, b.gep(buffer, [n])), alpha), added[v])
+                x = self.multiply_add(b, self.load(b, b.gep(buffer, [n])), alpha, added[v])
                 x = b.fadd(x, self.masked_load(b, b.gep(d, [at]), with_d[v]))
                 x = self.clamp(b, x, lo, hi)
                 if v < nv - 1:
