@@ -1,0 +1,128 @@
+"""Attention is found however its scale, mask, layout and heads are written, and refused elsewhere."""
+
+import numpy as np
+import pytest
+
+from numba_rt.graph import Sym
+from tests.optimize.test_fusions import Fusion, f32, i64, make
+
+HIDDEN = np.where(np.tril(np.ones((6, 6))), np.float32(0), np.float32(-np.inf))
+LEFT = ("FusedAttention",)
+
+
+def plain(op, q, k, v, mask=None, scale=None, divide=False, softmax=True):
+    scores = op.MatMul(q, op.Transpose(k, perm=(0, 1, 3, 2)))
+    if scale is not None:
+        scores = (op.Div if divide else op.Mul)(scores, np.float32(scale))
+    if mask is not None:
+        scores = op.Add(scores, mask)
+    return op.MatMul(op.Softmax(scores, axis=-1) if softmax else op.Relu(scores), v)
+
+
+def both_scaled(op, q, k, v):
+    factor = np.float32(0.6)
+    scores = op.MatMul(op.Mul(q, factor), op.Mul(op.Transpose(k, perm=(0, 1, 3, 2)), factor))
+    return op.MatMul(op.Softmax(scores, axis=-1), v)
+
+
+def guarded(op, q, k, v, mask):
+    scores = op.Add(op.MatMul(q, op.Transpose(k, perm=(0, 1, 3, 2))), mask)
+    p = op.Softmax(scores, axis=-1)
+    return op.MatMul(op.Where(op.IsNaN(p), np.float32(0), p), v)
+
+
+def merged(op, q, k, v):
+    """(batch, positions, heads * size) all around."""
+    q, k, v = (op.Transpose(op.Reshape(x, i64(0, 0, 2, 4)), perm=(0, 2, 1, 3)) for x in (q, k, v))
+    made = plain(op, q, k, v, scale=2.0, divide=True)
+    return op.Reshape(op.Transpose(made, perm=(0, 2, 1, 3)), i64(0, 0, 8))
+
+
+def three_axes(op, q, k, v, mask):
+    scores = op.Add(op.MatMul(q, op.Transpose(k, perm=(0, 2, 1))), mask)
+    return op.MatMul(op.Softmax(scores, axis=2), v)
+
+
+def grouped(op, q, k, v):
+    def repeat(x):
+        wide = op.Expand(op.Unsqueeze(x, i64(2)), i64(1, 1, 3, 1, 1))
+        return op.Reshape(wide, i64(0, 6, 6, 4))
+
+    return plain(op, q, repeat(k), repeat(v), scale=0.5)
+
+
+def projected(op, x, bias=True):
+    q, k, v = (op.MatMul(x, f32(8, 8, seed=s)) for s in (1, 2, 3))
+    q = op.Add(q, f32(8, seed=4)) if bias else q
+    return merged(op, q, k, v)
+
+
+def rotated(op, x, cos, sin):
+    first, second = op.Slice(x, i64(0), i64(2), i64(3)), op.Slice(x, i64(2), i64(9), i64(3))
+    turned = op.Concat(op.Neg(second), first, axis=-1)
+    return op.Add(op.Mul(x, cos), op.Mul(turned, sin))
+
+
+def swapped(op, x, cos, sin):
+    """Not negated where it should be."""
+    first, second = op.Slice(x, i64(0), i64(2), i64(3)), op.Slice(x, i64(2), i64(9), i64(3))
+    turned = op.Concat(op.Neg(first), second, axis=-1)
+    return op.Add(op.Mul(x, cos), op.Mul(turned, sin))
+
+
+HEADS = (f32(2, 3, 6, 4), f32(2, 3, 6, 4, seed=1), f32(2, 3, 6, 4, seed=2))
+FLAT = (f32(2, 6, 8), f32(2, 6, 8, seed=1), f32(2, 6, 8, seed=2))
+FOUND = ("Attention",)
+TABLES = f32(1, 1, 6, 4, seed=1), f32(1, 1, 6, 4, seed=2)
+
+CASES = [
+    Fusion("plain", plain, HEADS, FOUND, LEFT, symbolic=()),
+    Fusion("mask", lambda op, q, k, v: plain(op, q, k, v, HIDDEN, 0.5), HEADS, FOUND, LEFT, symbolic=()),
+    Fusion("large mask", plain, (*HEADS, f32(2, 3, 6, 6)), FOUND, LEFT, symbolic=()),
+    Fusion("scaled on both sides", both_scaled, HEADS, FOUND, LEFT, symbolic=()),
+    Fusion("hidden rows", guarded, (*HEADS, np.full((6, 6), -np.inf, np.float32)), FOUND, LEFT, symbolic=()),
+    Fusion("merged heads", merged, FLAT, (*FOUND, "SplitAttention"), symbolic=()),
+    Fusion("three axes", three_axes, (*FLAT, f32(2, 6, 6)), FOUND, symbolic=()),
+    Fusion("groups", grouped, (f32(2, 6, 6, 4), f32(2, 2, 6, 4), f32(2, 2, 6, 4)),
+           (*FOUND, "AttentionOperands"), LEFT, symbolic=()),
+    Fusion("projections", projected, FLAT[:1], (*FOUND, "SharedProjections"),
+           ("FusedMatMul", "Split", "FusedAttention"), symbolic=()),
+    Fusion("projections without bias", lambda op, x: projected(op, x, bias=False), FLAT[:1],
+           (*FOUND, "SharedProjections"), ("FusedMatMul", "Split", "FusedAttention"), symbolic=()),
+    Fusion("rotary", rotated, (HEADS[0], *TABLES), ("Rotary",), ("FusedRotary",), symbolic=()),
+    Fusion("other halves", swapped, (HEADS[0], *TABLES), refuses="are not the halves", symbolic=()),
+    Fusion("other batch", plain, (f32(1, 3, 6, 4), *HEADS[1:]), refuses="differ in batch", symbolic=()),
+    Fusion("standard", lambda op, q, k, v: op.Attention(q, k, v, is_causal=True), HEADS,
+           ("StandardAttention",), LEFT, symbolic=()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_is_found_and_computes_the_same(case: Fusion) -> None:
+    model = make(case, True)
+    feeds = {f"x{k}": x for k, x in enumerate(case.inputs)}
+    for rule in case.fires:
+        assert rule in str(model.report)
+    if case.refuses:
+        assert case.refuses in str(model.report)
+    if case.left is not None:
+        own = [n.op.op_type for n in model.graph.nodes if n.op.op_type not in ("Reshape", "Unsqueeze")]
+        assert tuple(own) == case.left
+    with np.errstate(all="ignore"):
+        for found, expected in zip(model.run(feeds), make(case, False).run(feeds), strict=True):
+            np.testing.assert_allclose(found, expected, 1e-5, 1e-5)
+
+
+def test_no_softmax_no_attention() -> None:
+    case = Fusion("relu", lambda op, q, k, v: plain(op, q, k, v, softmax=False), HEADS)
+    assert "FusedAttention" not in str(make(case, True).graph)
+
+
+def test_any_batch_and_length() -> None:
+    case = Fusion("symbolic", lambda op, q: merged(op, q, q, q), FLAT[:1], symbolic=(0, 1))
+    model, plainly = make(case, True), make(case, False)
+    assert any(n.op.op_type == "FusedAttention" for n in model.graph.nodes)
+    assert isinstance(model.graph.outputs[0].fact.shape[1], Sym)
+    for shape in ((1, 1, 8), (3, 40, 8), (2, 0, 8)):
+        feeds = {"x0": f32(*shape)}
+        np.testing.assert_allclose(model.run(feeds)[0], plainly.run(feeds)[0], 1e-5, 1e-5)
