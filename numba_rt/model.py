@@ -217,6 +217,8 @@ class Model:
     def save(self, path: str | os.PathLike[str], *, prepack: bool = False) -> None:
         """Write the model, as it was before optimisation, to a .nrt file.
 
+        The file it was loaded from is read again for that; bytes and messages were kept.
+
         Args:
             path: where to; a file of that name is replaced in one step.
             prepack: also store the optimised graph with its packed weights.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from numba_rt.cli.feeds import make_feeds
-from numba_rt.errors import InputError, LoadError, UnsupportedOp
+from numba_rt.errors import FormatError, InputError, LoadError, UnsupportedOp
 from numba_rt.format.container import is_nrt
 from numba_rt.format.definition import ModelDef
 from numba_rt.format.ready import write_prepared
@@ -45,7 +45,7 @@ def command(args: argparse.Namespace) -> int:
         changes += store_halves(model, args.weights)
     if args.simplify:
         changes += simplify(model)
-    unsupported = _write(model, args)
+    unsupported = _write(model, args, changes)
     for change in changes:
         print(f"changed     {printable(change)}")
     if unsupported:
@@ -58,7 +58,7 @@ def command(args: argparse.Namespace) -> int:
     return _check(args)
 
 
-def _write(model: ModelDef, args: argparse.Namespace) -> str:
+def _write(model: ModelDef, args: argparse.Namespace, changes: list[str]) -> str:
     """Write the file; what the model uses that is not supported."""
     from converter.model import to_graph
 
@@ -73,9 +73,12 @@ def _write(model: ModelDef, args: argparse.Namespace) -> str:
         return ""
     made = Model(graph, precision=args.optimize)
     assert made.declared is not None
-    write_prepared(
-        args.output, model, graph, made.declared, made.report.fired, progress, precision=args.optimize
-    )
+    fired = made.report.fired
+    try:
+        write_prepared(args.output, model, graph, made.declared, fired, progress, precision=args.optimize)
+    except FormatError as error:
+        changes.append(f"no optimised graph is stored: {error}")
+        write_model(args.output, model, progress=progress)
     return ""
 
 

@@ -78,8 +78,8 @@ class Verifier:
         self.data = data
         self.limits = limits
         self.tensors: list[d.TensorDef] = []
-        self._starts: list[int] = []
-        self._ends: list[int] = []
+        self._spans: list[tuple[int, int]] = []
+        """First byte and end of every object, each once."""
         self._seen: set[int] = set()
         self._strings: dict[int, str] = {}
         self._layouts: dict[tuple[str, int], _Layout] = {}
@@ -96,18 +96,12 @@ class Verifier:
         if not 8 <= len(self.data) <= self.limits.graph_bytes:
             raise FormatError(f"{table} has {len(self.data)} bytes: expected 8 to {self.limits.graph_bytes}")
         (at,) = unpack_from("<I", self.data)
-        self._span(0, 4)
+        self._spans.append((0, 4))
         made = self._table(table, at, 1, "root")
-        starts = np.array(self._starts, np.int64)
-        order = np.argsort(starts, kind="stable")
-        ends = np.array(self._ends, np.int64)[order]
-        if (starts[order][1:] < ends[:-1]).any():
+        spans = np.array(sorted(self._spans), np.int64)
+        if (spans[1:, 0] < spans[:-1, 1]).any():
             raise FormatError(f"{table} is damaged: two objects share bytes")
         return made
-
-    def _span(self, start: int, end: int) -> None:
-        self._starts.append(start)
-        self._ends.append(end)
 
     # -- tables -----------------------------------------------------------------------------
 
@@ -124,7 +118,7 @@ class Verifier:
         layout = self._layouts.get((name, vtable)) or self._layout(name, vtable, where)
         if at + layout.size > len(data) or (layout.residue >= 0 and (at + layout.residue) & 7):
             raise FormatError(f"{where}: the table at {at} reaches past the end or is not aligned")
-        self._span(at, at + layout.size)
+        self._spans.append((at, at + layout.size))
         if name in GRAPHS:
             self._enter(where)
         elif name in NODES:
@@ -170,7 +164,7 @@ class Verifier:
         self._layouts[name, at] = layout
         if at not in self._vtables:
             self._vtables.add(at)
-            self._span(at, at + length)
+            self._spans.append((at, at + length))
         return layout
 
     # -- what fields refer to ---------------------------------------------------------------
@@ -195,7 +189,7 @@ class Verifier:
             text = str(data[at + 4 : end], "utf-8")
         except UnicodeDecodeError:
             raise FormatError(f"{where}: the string at {at} is not valid UTF-8") from None
-        self._span(at, end + 1)
+        self._spans.append((at, end + 1))
         self._strings[at] = text
         return text
 
@@ -210,7 +204,7 @@ class Verifier:
         if at in self._seen:
             raise FormatError(f"{where}: the list at {at} is referred to twice")
         self._seen.add(at)
-        self._span(at, end)
+        self._spans.append((at, end))
         return int(count)
 
     def _numbers(self, item: str, at: int, depth: int, where: str) -> Sequence[Any] | np.ndarray:

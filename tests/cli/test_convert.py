@@ -13,6 +13,7 @@ from onnx import helper
 import numba_rt
 from numba_rt.cli import main
 from numba_rt.cli.convert import shown_progress
+from numba_rt.errors import FormatError
 from tests.format.models import feeds, mixed
 from tests.format.normal import normal
 
@@ -134,6 +135,19 @@ def test_a_prepared_file_explains_its_rewrites(
     ]
     assert shown[0]["fired"] == shown[1]["fired"]
     assert shown[0]["refused"] == shown[1]["refused"]
+
+
+def test_what_cannot_be_packed_is_written_without(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object) -> None:
+        raise FormatError("Add.alpha is a set, which cannot be stored")
+
+    monkeypatch.setattr("numba_rt.format.ready.freeze", refuse)
+    code, out, _ = run(capsys, "convert", model, tmp_path / "m.nrt", "--prepack")
+    assert code == 0
+    assert "no optimised graph is stored: Add.alpha is a set" in out
+    numba_rt.load(tmp_path / "m.nrt").run(feeds())
 
 
 def test_force_replaces(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

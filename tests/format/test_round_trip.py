@@ -35,6 +35,7 @@ def round_trip(model: onnx.ModelProto) -> onnx.ModelProto:
     return to_proto(read(encoded(model)))
 
 
+@pytest.mark.slow
 def test_every_backend_case() -> None:
     different = []
     for case in all_cases():
