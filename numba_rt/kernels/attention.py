@@ -45,7 +45,9 @@ BANDS = 96 // MR
 CHUNK = 32
 """Keys that several rows read while they are in the cache."""
 HIDDEN = np.float32(-1e37)
-"""What a mask adds where nothing is to be seen: -inf, or the least number that is finite."""
+"""A mask that adds less hides what it is added to: -inf, or the least number that is finite."""
+SEEN = np.float32(-1e30)
+"""Next to a score above this, what is hidden has an exponential of 0."""
 
 NO_LENGTHS = np.zeros(1, np.int64)
 NO_ROWS = np.zeros(1, np.int64)
@@ -200,7 +202,7 @@ def attention(q, k, v, mask, bias, lengths, no_rows, tiles, g, f, work, y, tasks
                         low = INF
                         for r in range(height):
                             low = min(low, work[u(tops + state + r)])
-                        if low > HIDDEN / f32(1e7) and is_hidden(
+                        if low > SEEN and is_hidden(
                             mask, mask0 + m0 * g[29] + j0 * g[30], g[29], g[30], height, cols
                         ):
                             continue

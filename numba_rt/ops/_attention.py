@@ -84,16 +84,20 @@ def lower_attention(
     shape = (b, h, m, n)
     masks = [None if x is None else mask_strides(x.shape, shape) for x in (extras.mask, extras.bias)]
     strides = [list(x.strides) for x in (q, k, v, y)]
-    if m == 1 and h > kv_heads and extras.left < 0 and extras.right < 0:
+    right = extras.right
+    if right >= 0 and (m == 1 if extras.offset is None else extras.offset + right >= n - 1):
+        right = -1  # the first query sees all keys there are
+    few = FEW
+    if m == 1 and h > kv_heads and extras.left < 0 and right < 0:
         # The heads that share K and V are as good as queries that do.
-        m, h = h // kv_heads, kv_heads
+        m, h, few = h // kv_heads, kv_heads, 2 * FEW  # a cache is long: packing it would be a second pass
         for s in (strides[0], strides[3]):
             s[1], s[2] = s[1] * m, s[1]
         masks = [None if s is None else (*s[:3], s[3] * m, s[3], s[5]) for s in masks]
     work = float(b) * h * m * n * (d + dv + SOFTMAX_COST) / 8
     tasks = low.tasks(work)
     parts = None
-    if m <= FEW:
+    if m <= few:
         whole = b * h % tasks == 0 or b * h >= 8 * tasks
         parts = 1 if whole else max(1, min(tasks, n // LEAST_KEYS))
     lengths = extras.lengths
@@ -102,7 +106,7 @@ def lower_attention(
         q=(0, *strides[0]), k=(0, *strides[1]), v=(0, *strides[2]), y=(0, *strides[3]),
         mask=masks[0], bias=masks[1],
         lengths=None if lengths is None else (1 if lengths.size > 1 else 0, extras.length_shift),
-        offset=extras.offset, left=extras.left, right=extras.right, safe=extras.safe,
+        offset=extras.offset, left=extras.left, right=right, safe=extras.safe,
         capped=extras.softcap != 0,
         tasks=tasks, parts=parts,
     )  # fmt: skip

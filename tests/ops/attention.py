@@ -106,6 +106,8 @@ CASES = [
              n_outputs=3, is_causal=1, **THREE),
     standard(f32(2, 1, 32), f32(2, 1, 16), f32(2, 1, 8), None, f32(2, 2, 60, 8), f32(2, 2, 60, 4),
              n_outputs=3, is_causal=1, **THREE),
+    standard(f32(2, 1, 32), f32(2, 40, 16), f32(2, 40, 8), None, None, None, np.array([40, 13]),
+             is_causal=1, **THREE),
     standard(f32(2, 1, 32), f32(2, 1, 16), f32(2, 1, 8), None, f32(2, 2, 0, 8), f32(2, 2, 0, 4),
              n_outputs=3, **THREE),
     standard(Q, K, V, None, None, None, np.array([21, 11]), is_causal=1),
