@@ -8,7 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from converter import contrib_attention, contrib_float, contrib_quantized  # noqa: F401 - they register their rules
+from converter import (  # noqa: F401 - they register their rules
+    classical,
+    contrib_attention,
+    contrib_float,
+    contrib_quantized,
+)
 from converter.attributes import make_op, read_attributes
 from converter.bodies import body_facts, loosened
 from converter.contrib import standard_nodes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from converter.raw import check_names
-from numba_rt.dtypes import from_onnx
+from numba_rt.dtypes import STRING, from_onnx
 from numba_rt.errors import LoadError
 from numba_rt.format.definition import DimensionDef, DimensionKind, TypeDef, TypeKind
 from numba_rt.graph import Dim, Fact, Sym, fresh_dim
@@ -24,9 +24,11 @@ def to_fact(declared: TypeDef | None, where: str) -> Fact:
     if kind != TypeKind.TENSOR:
         inner = to_fact(declared.element, where)
         if kind == TypeKind.MAP:
-            return Fact(inner.dtype, None, None, "map")
+            key = "string" if from_onnx(declared.elem_type) == STRING else "int64"
+            return Fact(inner.dtype, None, None, f"{key} map")
         if kind == TypeKind.SEQUENCE:
-            return Fact(inner.dtype, inner.shape, None, "sequence")
+            name = f"{inner.kind} sequence" if inner.kind.endswith("map") else "sequence"
+            return Fact(inner.dtype, inner.shape, None, name)
         name = "optional sequence" if inner.kind == "sequence" else "optional"
         return Fact(inner.dtype, inner.shape, None, name)
     dtype = from_onnx(declared.elem_type)
@@ -37,6 +39,8 @@ def to_fact(declared: TypeDef | None, where: str) -> Fact:
     return Fact(dtype, tuple(_dim(d, where) for d in declared.shape.dim))
 
 
+NAMELESS = ("", "?", "-1", "None")
+"""What exporters write for a size without a name: each is a size of its own."""
 _KINDS = (TypeKind.TENSOR, TypeKind.SEQUENCE, TypeKind.MAP, TypeKind.OPTIONAL)
 
 
@@ -44,4 +48,4 @@ def _dim(dim: DimensionDef, where: str) -> Dim:
     check_names([dim.dim_param], where)
     if dim.kind == DimensionKind.VALUE and dim.dim_value >= 0:
         return int(dim.dim_value)
-    return Sym(dim.dim_param) if dim.dim_param else fresh_dim("unknown")
+    return fresh_dim("unknown") if dim.dim_param in NAMELESS else Sym(dim.dim_param)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ def check_feed(name: str, value: Any, fact: Fact, sizes: dict[str, int]) -> Any:
         return None
     if fact.kind.endswith("sequence"):
         return _check_sequence(name, value, fact)
-    if fact.kind == "map":
-        return value
+    if fact.kind.endswith("map"):
+        return _check_map(name, value, fact)
     array = _as_array(name, value, fact.dtype)
     if array.dtype != fact.dtype:
         raise InputError(f"input {name!r} has dtype {_name(array.dtype)}: expected {dtype_name(fact.dtype)}")
@@ -78,8 +79,27 @@ def _check_strings(name: str, array: np.ndarray) -> np.ndarray:
 def _check_sequence(name: str, value: Any, fact: Fact) -> list[Any]:
     if not isinstance(value, list | tuple):
         raise InputError(f"input {name!r} is {type(value).__name__}: expected a list, {fact}")
-    element = Fact(fact.dtype, None)
+    element = Fact(fact.dtype, None, None, fact.kind[: -len(" sequence")] if "map" in fact.kind else "tensor")
     return [check_feed(f"{name}[{i}]", item, element, {}) for i, item in enumerate(value)]
+
+
+def _check_map(name: str, value: Any, fact: Fact) -> dict[Any, Any]:
+    """A dict whose values are scalars of the declared dtype."""
+    if not isinstance(value, Mapping):
+        raise InputError(f"input {name!r} is {type(value).__name__}: expected a dict, {fact}")
+    keys = (str,) if fact.kind.startswith("string") else (int, np.integer)
+    for key in value:
+        if not isinstance(key, keys):
+            expected = "strings" if keys == (str,) else "integers"
+            raise InputError(f"input {name!r} has the key {key!r}: expected {expected}")
+    element = Fact(fact.dtype, None)
+    made = {k: check_feed(f"{name}[{k!r}]", _scalar(v, fact), element, {}) for k, v in value.items()}
+    return {k: v.reshape(-1)[0] for k, v in made.items()}
+
+
+def _scalar(value: Any, fact: Fact) -> Any:
+    """A value of a map; Python's numbers are taken for the dtype that is expected."""
+    return fact.dtype.type(value) if isinstance(value, int | float) and fact.dtype != STRING else value
 
 
 def _name(dtype: np.dtype[Any]) -> str:

@@ -40,9 +40,8 @@ class NodeArg:
     def of(name: str, fact: Fact) -> NodeArg:
         """The description of a value."""
         tensor = f"tensor({ort_type_name(fact.dtype)})"
-        forms = {"sequence": "seq({})", "optional": "optional({})", "optional sequence": "optional(seq({}))"}
         dims = fact.shape if fact.kind == "tensor" and fact.shape is not None else ()
-        return NodeArg(name, forms.get(fact.kind, "{}").format(tensor), [_shown(d) for d in dims])
+        return NodeArg(name, _typed(fact.kind, tensor), [_shown(d) for d in dims])
 
     def __str__(self) -> str:
         return f"NodeArg(name={self.name!r}, type={self.type!r}, shape={self.shape})"
@@ -251,6 +250,15 @@ def get_device() -> str:
 
 def set_default_logger_severity(severity: int) -> None:
     """Accepted: nothing is logged."""
+
+
+def _typed(kind: str, tensor: str) -> str:
+    """The type of a value of some kind as onnxruntime writes it."""
+    if kind.startswith("optional"):
+        return f"optional({_typed(kind.removeprefix('optional').strip(), tensor)})"
+    if kind.endswith("sequence"):
+        return f"seq({_typed(kind.removesuffix('sequence').strip(), tensor)})"
+    return f"map({kind.split()[0]},{tensor})" if kind.endswith("map") else tensor
 
 
 def _shown(dim: int | Sym) -> int | str | None:

@@ -20,8 +20,8 @@ class Fact:
 
     `shape` is None when not even the rank is known. `value` is an array of `dtype`; while shapes
     are symbolic it may be an object array whose elements are ints and Sym expressions.
-    `kind` is "tensor", "sequence", "optional", "optional sequence" or "map"; dtype and shape are
-    those of the tensors inside.
+    `kind` is "tensor", "sequence", "optional", "optional sequence", "int64 map", "string map", or one of
+    these with " sequence"; dtype and shape are those of the tensors inside.
     """
 
     dtype: np.dtype[Any]

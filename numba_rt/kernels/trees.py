@@ -67,14 +67,26 @@ def _finish(row, transform):
             row[j] = row[j] / total if total else 0.0
 
 
+@inline
+def _leaf(row, nodes, splits, members, at):
+    """The leaf that a row's features lead to from a branch."""
+    while at >= 0:
+        node = nodes[at]
+        left = _goes_left(row[node[0]], node[1], splits[at], node[2] != 0, members, node[5], node[6])
+        at = node[3] if left else node[4]
+    return -1 - at
+
+
 @kernel
-def tree_ensemble(x, nodes, splits, members, leaves, weights, roots, aggregate, transform, y, tasks):
-    """y[i] = the weights of the leaves that row i of x reaches, one a tree, gathered by target.
+def tree_ensemble(
+    x, nodes, splits, members, votes, targets, weights, roots, base, aggregate, transform, y, tasks
+):
+    """y[i] = base + the weights of the leaves that row i of x reaches, one a tree, gathered by target.
 
     x (rows, features); nodes (count, 8) int64: feature, mode, whether missing values go left, left,
     right, and for sets of members their first and end; a branch -1 - k is leaf k; splits (count,);
-    leaves (count,) int64: targets; weights (count,); roots (trees,), branches too;
-    y (rows, targets) float64.
+    leaf k has the votes from votes[k] to votes[k + 1], of which targets and weights tell; roots (trees,),
+    branches too; base (targets,); y (rows, targets) float64.
     """
     for t in prange(tasks):
         for i in range(t * x.shape[0] // tasks, (t + 1) * x.shape[0] // tasks):
@@ -83,23 +95,19 @@ def tree_ensemble(x, nodes, splits, members, leaves, weights, roots, aggregate, 
             for j in range(row.size):
                 row[j] = start
             for tree in range(roots.size):
-                at = roots[tree]
-                while at >= 0:
-                    node = nodes[at]
-                    left = _goes_left(
-                        x[i, node[0]], node[1], splits[at], node[2] != 0, members, node[5], node[6]
-                    )
-                    at = node[3] if left else node[4]
-                target, weight = leaves[-1 - at], weights[-1 - at]
-                if aggregate == MIN:
-                    row[target] = min(row[target], weight)
-                elif aggregate == MAX:
-                    row[target] = max(row[target], weight)
-                else:
-                    row[target] += weight
+                leaf = _leaf(x[i], nodes, splits, members, roots[tree])
+                for vote in range(votes[leaf], votes[leaf + 1]):
+                    target, weight = targets[vote], weights[vote]
+                    if aggregate == MIN:
+                        row[target] = min(row[target], weight)
+                    elif aggregate == MAX:
+                        row[target] = max(row[target], weight)
+                    else:
+                        row[target] += weight
             for j in range(row.size):
                 if aggregate == AVERAGE:
                     row[j] /= roots.size
                 elif row[j] == start:
                     row[j] = 0.0
+                row[j] += base[j]
             _finish(row, transform)

@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from numba_rt.dtypes import FLOAT32, FLOATS, INT32, INT64, STRING
+from numba_rt.dtypes import FLOAT32, FLOATS, INT64, STRING
 from numba_rt.errors import ShapeError
 from numba_rt.graph import Dim, Fact
 from numba_rt.ops._checks import check_dtype, check_rank, same_dim
 from numba_rt.ops._op import Op, op
+from numba_rt.ops._scores import NUMBERS, rows
 from numba_rt.ops.ml import ML
 from numba_rt.ops.strings import elementwise
-
-NUMBERS: frozenset[np.dtype[Any]] = FLOATS | frozenset({INT32, INT64})
 
 
 def _check_count(name: str, count: int, features: Dim) -> None:
@@ -103,37 +102,6 @@ class Imputer(Op):
         return np.where(missing, np.array(values, X.dtype), X)
 
 
-@op("LinearRegressor", domain=ML)
-class LinearRegressor(Op):
-    """X @ coefficients + intercepts for each target, in float32."""
-
-    coefficients: tuple[float, ...]
-    intercepts: tuple[float, ...] | None = None
-    post_transform: str = "NONE"
-    targets: int = 1
-
-    def out_dtypes(self, *facts: Any) -> tuple[np.dtype[Any], ...]:
-        return (FLOAT32,)
-
-    def infer(self, X: Fact) -> Fact:
-        features = _features(X)
-        check_rank(X, "X", exactly=2)
-        assert X.shape is not None
-        count = len(self.coefficients)
-        if self.targets < 1 or not same_dim(features * self.targets, count):
-            raise ShapeError(f"{count} coefficients for {self.targets} targets: expected {features} for each")
-        if self.intercepts and len(self.intercepts) != self.targets:
-            raise ShapeError(f"{len(self.intercepts)} intercepts: expected {self.targets}, one a target")
-        if self.post_transform != "NONE":
-            raise ShapeError(f"post_transform = {self.post_transform!r} is not supported: expected NONE")
-        return Fact(FLOAT32, (X.shape[0], self.targets))
-
-    def run(self, X: np.ndarray) -> np.ndarray:
-        self.infer(Fact(X.dtype, X.shape))
-        weights = np.array(self.coefficients, np.float64).reshape(self.targets, -1)
-        return (X @ weights.T + np.array(self.intercepts or 0.0)).astype(np.float32)
-
-
 @op("OneHotEncoder", domain=ML)
 class OneHotEncoder(Op):
     """1 at the place of each element's category along a new last axis, else 0."""
@@ -189,3 +157,30 @@ class CategoryMapper(Op):
             return elementwise(lambda x: numbers.get(x, self.default_int64), INT64, X)
         strings = {number: text for text, number in pairs}
         return elementwise(lambda x: strings.get(int(x), self.default_string), STRING, X)
+
+
+@op("FeatureVectorizer", domain=ML)
+class FeatureVectorizer(Op):
+    """The columns of all inputs side by side, in float32; inputdimensions tells how many each has."""
+
+    inputdimensions: tuple[int, ...] = ()
+
+    def out_dtypes(self, *facts: Any) -> tuple[np.dtype[Any], ...]:
+        return (FLOAT32,)
+
+    def infer(self, *X: Fact) -> Fact:
+        if not X:
+            raise ShapeError("expected at least one input")
+        total: Dim = 0
+        for i, fact in enumerate(X):
+            count, features = rows(fact)
+            if not same_dim(count, rows(X[0])[0]):
+                raise ShapeError(f"X[{i}] = {fact} has other rows than X[0] = {X[0]}")
+            if i < len(self.inputdimensions) and not same_dim(features, self.inputdimensions[i]):
+                raise ShapeError(f"X[{i}] = {fact}: inputdimensions says {self.inputdimensions[i]} columns")
+            total = total + features
+        return Fact(FLOAT32, (rows(X[0])[0], total))
+
+    def run(self, *X: np.ndarray) -> np.ndarray:
+        self.infer(*(Fact(x.dtype, x.shape) for x in X))
+        return np.concatenate([np.atleast_2d(x) for x in X], axis=1).astype(np.float32)

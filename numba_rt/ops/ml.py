@@ -9,14 +9,11 @@ import numpy as np
 
 from numba_rt.dtypes import FLOATS, INT32, INT64, NUMERIC, STRING, dtype_name
 from numba_rt.errors import ShapeError
-from numba_rt.graph import Dim, Fact
-from numba_rt.kernels.trees import tree_ensemble
+from numba_rt.graph import Fact
 from numba_rt.ops._checks import check_dtype, check_rank
-from numba_rt.ops._generate import lower_steps
 from numba_rt.ops._lowering import Lowering, View
 from numba_rt.ops._op import Op, op
-from numba_rt.ops.cast import cast_to
-from numba_rt.ops.elementwise import Elementwise, Step
+from numba_rt.ops.elementwise import Elementwise
 from numba_rt.ops.gather import Gather
 
 ML = "ai.onnx.ml"
@@ -125,109 +122,3 @@ class LabelEncoder(Op):
         for i, x in enumerate(X.reshape(-1).tolist()):
             made[i] = table.get(x, default) if x == x else missing
         return made.reshape(X.shape)
-
-
-@op("TreeEnsemble", since=5, domain=ML)
-class TreeEnsemble(Op):
-    """The sum, mean, least or greatest weight, for each target, of the leaves that decision trees
-    lead a row to.
-    """
-
-    leaf_targetids: tuple[int, ...]
-    leaf_weights: np.ndarray
-    nodes_falseleafs: tuple[int, ...]
-    nodes_falsenodeids: tuple[int, ...]
-    nodes_featureids: tuple[int, ...]
-    nodes_modes: np.ndarray
-    nodes_splits: np.ndarray
-    nodes_trueleafs: tuple[int, ...]
-    nodes_truenodeids: tuple[int, ...]
-    tree_roots: tuple[int, ...]
-    aggregate_function: int = 1
-    membership_values: np.ndarray | None = None
-    n_targets: int = 1
-    nodes_hitrates: np.ndarray | None = None
-    nodes_missing_value_tracks_true: tuple[int, ...] | None = None
-    post_transform: int = 0
-
-    def infer(self, X: Fact) -> Fact:
-        check_dtype(X, "X", FLOATS)
-        check_rank(X, "X", exactly=2)
-        assert X.shape is not None
-        self.check_trees(X.shape[1])
-        return Fact(X.dtype, (X.shape[0], self.n_targets))
-
-    def check_trees(self, features: Dim) -> None:
-        """Refuse trees that lead nowhere: the kernel follows them without checks."""
-        count, leaves = len(self.nodes_featureids), len(self.leaf_targetids)
-        lists = [n for n in vars(self) if n.startswith("nodes_") and getattr(self, n) is not None]
-        for name in lists:
-            if len(getattr(self, name)) != count:
-                raise ShapeError(f"{name} has {len(getattr(self, name))} entries: expected {count}")
-        if self.leaf_weights.size != leaves:
-            raise ShapeError(f"leaf_weights has {self.leaf_weights.size} entries: expected {leaves}")
-        _check_range("leaf_targetids", self.leaf_targetids, self.n_targets)
-        _check_range("tree_roots", self.tree_roots, count)
-        _check_range("nodes_modes", self.nodes_modes.tolist(), 7)
-        _check_range("aggregate_function", (self.aggregate_function,), 4)
-        _check_range("post_transform", (self.post_transform,), 5)
-        if isinstance(features, int):
-            _check_range("nodes_featureids", self.nodes_featureids, features)
-        for side in ("true", "false"):
-            ids, leafs = getattr(self, f"nodes_{side}nodeids"), getattr(self, f"nodes_{side}leafs")
-            _check_range(
-                f"nodes_{side}nodeids", [i for i, leaf in zip(ids, leafs, strict=True) if leaf], leaves
-            )
-            inner = [i for i, leaf in zip(ids, leafs, strict=True) if not leaf]
-            _check_range(f"nodes_{side}nodeids", inner, count)
-        self._check_cycles()
-
-    def _check_cycles(self) -> None:
-        """Refuse a node that several branches lead to, or one a root: only trees end."""
-        sides = (
-            (self.nodes_truenodeids, self.nodes_trueleafs),
-            (self.nodes_falsenodeids, self.nodes_falseleafs),
-        )
-        reached = [i for ids, leafs in sides for i, leaf in zip(ids, leafs, strict=True) if not leaf]
-        twice = set(self.tree_roots).intersection(reached)
-        if twice or len(set(reached)) != len(reached):
-            raise ShapeError("two branches lead to one node, or one to a root: expected trees")
-
-    def _members(self) -> tuple[np.ndarray, list[tuple[int, int]]]:
-        """The members of all sets, and where each set begins and ends."""
-        modes = self.nodes_modes.tolist()
-        values = np.empty(0) if self.membership_values is None else self.membership_values.astype(np.float64)
-        ends = np.flatnonzero(np.isnan(values)).tolist()
-        if len(ends) < modes.count(6):
-            raise ShapeError(f"membership_values has {len(ends)} sets: expected {modes.count(6)}")
-        places = iter(zip([0, *(end + 1 for end in ends)], ends, strict=False))
-        return np.append(values, 0.0), [next(places) if mode == 6 else (0, 0) for mode in modes]
-
-    def lower(self, low: Lowering, X: View, Y: View) -> None:
-        if Y.size == 0:
-            return
-        members, places = self._members()
-        count = len(places)
-        nodes = np.zeros((count, 8), np.int64)
-        nodes[:, 0], nodes[:, 1], nodes[:, 5:7] = self.nodes_featureids, self.nodes_modes, places
-        nodes[:, 2] = self.nodes_missing_value_tracks_true or [0] * count
-        for column, side in ((3, "true"), (4, "false")):
-            ids = np.array(getattr(self, f"nodes_{side}nodeids"), np.int64)
-            leafs = np.array(getattr(self, f"nodes_{side}leafs"), np.bool_)
-            nodes[:, column] = np.where(leafs, -1 - ids, ids)
-        constants = [
-            nodes, self.nodes_splits.astype(np.float64), members, np.array(self.leaf_targetids, np.int64),
-            self.leaf_weights.astype(np.float64), np.array(self.tree_roots, np.int64),
-        ]  # fmt: skip
-        made = Y if Y.dtype == np.float64 else low.scratch(Y.shape, np.float64)
-        how = (self.aggregate_function, self.post_transform)
-        tasks = low.tasks(X.shape[0] * len(self.tree_roots) * 16)
-        low.call(tree_ensemble, X, *(low.const(c) for c in constants), *how, made, tasks)
-        if made is not Y:
-            lower_steps(low, (Step(cast_to(Y.dtype), (0,)),), [made], Y)
-
-
-def _check_range(name: str, numbers: Any, end: int) -> None:
-    wrong = [n for n in numbers if not 0 <= n < end]
-    if wrong:
-        raise ShapeError(f"{name} contains {wrong[0]}: expected numbers from 0 to {end - 1}")

@@ -8,15 +8,10 @@ ML = {"domain": "ai.onnx.ml"}
 NAN = np.where(f32(4, 3) > 0.5, np.nan, f32(4, 3)).astype(np.float32)
 WORDS = np.array([["a", "b"], ["d", "c"]], object)
 PAIRS = {"cats_strings": ["a", "b", "c"], "cats_int64s": [3, 5, 7]}
-LINE = {"coefficients": [1.0, 2.0, 3.0, -1.0, 0.5, 0.25], "targets": 2}
 
 
 def scaled(x, offset, scale):
     return ((x - np.array(offset)) * np.array(scale)).astype(np.float32)
-
-
-def lines(x, coefficients, targets, intercepts=0.0):
-    return (x @ np.array(coefficients).reshape(targets, -1).T + np.array(intercepts)).astype(np.float32)
 
 
 CASES = [
@@ -35,12 +30,6 @@ CASES = [
     Case("Imputer", (f64(4, 3).round(),), {"imputed_value_floats": [9.0]}, **ML),
     Case("Imputer", (integers(4, 3),), {"imputed_value_int64s": [99], "replaced_value_int64": 1}, **ML),
     Case("Imputer", (f32(4, 3),), {"imputed_value_int64s": [9]}, raises="to suit it", **ML),
-    Case("LinearRegressor", (f32(4, 3),), {**LINE, "intercepts": [1.0, -1.0]}, oracle=lines, **ML),
-    Case("LinearRegressor", (f64(0, 3),), LINE, oracle=lines, **ML),
-    Case("LinearRegressor", (f32(4, 2),), LINE, raises="6 coefficients for 2 targets", **ML),
-    Case(
-        "LinearRegressor", (f32(4, 3),), {**LINE, "post_transform": "PROBIT"}, raises="is not supported", **ML
-    ),
     Case("OneHotEncoder", (WORDS,), {"cats_strings": ["a", "b", "c"]}, **ML),
     Case("OneHotEncoder", (i64(3, 1, 5),), {"cats_int64s": [1, 3]}, **ML),
     Case(
@@ -56,4 +45,13 @@ CASES = [
         "CategoryMapper", (i64(5, 4),), PAIRS, oracle=lambda x, **_: np.array(["b", "_Unused"], object), **ML
     ),
     Case("CategoryMapper", (f32(2),), PAIRS, raises="X = float32[2]", **ML),
+    Case(
+        "FeatureVectorizer",
+        (f64(4, 3), f32(4, 1), integers(4, 2)),
+        {"inputdimensions": [3, 1, 2]},
+        oracle=lambda *x, **_: np.concatenate(x, 1).astype(np.float32),
+        **ML,
+    ),
+    Case("FeatureVectorizer", (f32(4, 3), f32(3, 3)), raises="other rows", **ML),
+    Case("FeatureVectorizer", (f32(4, 3),), {"inputdimensions": [2]}, raises="inputdimensions says 2", **ML),
 ]

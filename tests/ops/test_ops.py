@@ -135,6 +135,10 @@ def test_every_operator_has_a_case() -> None:
         ("numba_rt", "FusedElementwise"),  # tests/ops/test_elementwise.py
         ("numba_rt", "Append"),  # tests/test_decoder.py
     }
-    families = ("numba_rt.ops.control_flow", "numba_rt.ops.sequence")  # tests of the same names
+    families = (
+        "numba_rt.ops.control_flow",
+        "numba_rt.ops.maps",
+        "numba_rt.ops.sequence",
+    )  # tests of the same names
     own_tests |= {key for key, cls in REGISTRY.items() if cls.__module__ in families}
     assert set(REGISTRY) - tested - own_tests == set()
