@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from numba_rt.cli.feeds import make_feeds
-from numba_rt.errors import FormatError, InputError, LoadError, UnsupportedOp
+from numba_rt.errors import FormatError, InputError, LoadError, NumbaRtError
 from numba_rt.format.container import is_nrt
 from numba_rt.format.definition import ModelDef
 from numba_rt.format.ready import write_prepared
@@ -50,7 +50,7 @@ def command(args: argparse.Namespace) -> int:
         print(f"changed     {printable(change)}")
     if unsupported:
         print(f"unsupported {printable(unsupported)}")
-        print("            the file keeps these operators; only running the model is refused")
+        print("            the file holds all of the model; only running it is refused")
     size = os.path.getsize(args.output)
     print(f"wrote       {printable(args.output)}, {size:,} bytes in {time.perf_counter() - start:.2f} s")
     if args.check is None or unsupported:
@@ -59,26 +59,26 @@ def command(args: argparse.Namespace) -> int:
 
 
 def _write(model: ModelDef, args: argparse.Namespace, changes: list[str]) -> str:
-    """Write the file; what the model uses that is not supported."""
+    """Write the file; what keeps the model from being run."""
     from converter.model import to_graph
 
     progress = shown_progress()
     try:
         graph = to_graph(model)
-    except UnsupportedOp as error:
+        made = Model(graph, precision=args.optimize) if args.prepack else None
+    except NumbaRtError as error:
         write_model(args.output, model, progress=progress)
         return str(error)
-    if not args.prepack:
-        write_model(args.output, model, progress=progress)
-        return ""
-    made = Model(graph, precision=args.optimize)
-    assert made.declared is not None
-    fired = made.report.fired
-    try:
-        write_prepared(args.output, model, graph, made.declared, fired, progress, precision=args.optimize)
-    except FormatError as error:
-        changes.append(f"no optimised graph is stored: {error}")
-        write_model(args.output, model, progress=progress)
+    if made is not None:
+        assert made.declared is not None
+        fired = made.report.fired
+        try:
+            write_prepared(args.output, model, graph, made.declared, fired, progress, args.optimize)
+            return ""
+        except FormatError as error:
+            changes.append(f"no optimised graph is stored: {error}")
+    del graph, made  # they may hold all weights, which are read again
+    write_model(args.output, model, progress=progress)
     return ""
 
 

@@ -14,7 +14,7 @@ import numba_rt
 from numba_rt.cli import main
 from numba_rt.cli.convert import shown_progress
 from numba_rt.errors import FormatError
-from tests.format.models import feeds, mixed
+from tests.format.models import everything, feeds, mixed
 from tests.format.normal import normal
 
 
@@ -91,6 +91,15 @@ def test_unsupported_operators_are_kept(tmp_path: Path, capsys: pytest.CaptureFi
     code, out, _ = run(capsys, "inspect", tmp_path / "m.nrt", "--json")
     assert code == 1
     assert json.loads(out)["file"]["version"] == 1
+
+
+def test_what_cannot_be_run_is_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    onnx.save(everything(), tmp_path / "m.onnx")
+    code, out, _ = run(capsys, "convert", tmp_path / "m.onnx", tmp_path / "m.nrt")
+    assert code == 1
+    assert "only running it is refused" in out
+    run(capsys, "export", tmp_path / "m.nrt", tmp_path / "n.onnx")
+    assert normal(onnx.load(tmp_path / "n.onnx")) == normal(everything())
 
 
 @pytest.mark.parametrize(
