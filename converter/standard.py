@@ -11,8 +11,9 @@ from onnx import defs, helper, numpy_helper
 
 from converter.from_onnx import FromOnnx
 from converter.raw import RawNode
+from converter.to_onnx import ToOnnx
 from numba_rt.dtypes import NUMPY_TO_ONNX
-from numba_rt.format.definition import FunctionDef
+from numba_rt.format.definition import FunctionDef, GraphDef
 from numba_rt.graph import Fact, Sym
 
 
@@ -76,6 +77,10 @@ def _attribute(key: str, value: Any) -> onnx.AttributeProto:
         value = numpy_helper.from_array(value)
     elif isinstance(value, Fact):
         value = to_type(value)
+    elif isinstance(value, GraphDef):
+        made = onnx.GraphProto()
+        ToOnnx().graph(made, value)
+        value = made
     elif value == ():
         return helper.make_attribute(key, [], attr_type=onnx.AttributeProto.INTS)
     return helper.make_attribute(key, list(value) if isinstance(value, tuple) else value)

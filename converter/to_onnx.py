@@ -84,7 +84,7 @@ class ToOnnx:
             out.model_version = m.model_version
         _add_opsets(out.opset_import, m.opset_import)
         if m.graph is not None:
-            self._graph(out.graph, m.graph)
+            self.graph(out.graph, m.graph)
         for f in m.functions:
             self._function(out.functions.add(), f)
         _add_entries(out.metadata_props, m.metadata_props)
@@ -93,7 +93,8 @@ class ToOnnx:
         _add_messages(out, "configuration", m.configuration)
         return out
 
-    def _graph(self, out: onnx.GraphProto, g: d.GraphDef) -> None:
+    def graph(self, out: onnx.GraphProto, g: d.GraphDef) -> None:
+        """Write a graph into `out`."""
         out.SetInParent()
         _set(out, g, "name", "doc_string")
         for n in g.node:
@@ -146,7 +147,7 @@ class ToOnnx:
             case _T.TENSOR if a.t is not None:
                 self._tensor(out.t, a.t)
             case _T.GRAPH if a.g is not None:
-                self._graph(out.g, a.g)
+                self.graph(out.g, a.g)
             case _T.FLOATS:
                 out.floats.extend(a.floats)
             case _T.INTS:
@@ -164,7 +165,7 @@ class ToOnnx:
         for t in a.tensors:
             self._tensor(out.tensors.add(), t)
         for g in a.graphs:
-            self._graph(out.graphs.add(), g)
+            self.graph(out.graphs.add(), g)
         for s in a.sparse_tensors:
             self._sparse(out.sparse_tensors.add(), s)
         for p in a.type_protos:
@@ -204,9 +205,9 @@ class ToOnnx:
 
     def _training(self, out: onnx.TrainingInfoProto, t: d.TrainingInfoDef) -> None:
         if t.initialization is not None:
-            self._graph(out.initialization, t.initialization)
+            self.graph(out.initialization, t.initialization)
         if t.algorithm is not None:
-            self._graph(out.algorithm, t.algorithm)
+            self.graph(out.algorithm, t.algorithm)
         _add_entries(out.initialization_binding, t.initialization_binding)
         _add_entries(out.update_binding, t.update_binding)
 
