@@ -27,7 +27,18 @@ LAYERS = (
     {"program"},
     {"profile"},
     {"feeds", "model", "origin"},
-    {"backend", "cli", "decoder", "demo", "ort_value", "session", "session_options", "__init__", "__main__"},
+    {
+        "backend",
+        "cli",
+        "decoder",
+        "demo",
+        "onnxruntime",
+        "ort_value",
+        "session",
+        "session_options",
+        "__init__",
+        "__main__",
+    },
 )
 """A module may import from its own layer and from those above it in this list."""
 
