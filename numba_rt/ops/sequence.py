@@ -20,11 +20,16 @@ def _sequence(element: Fact) -> Fact:
 
 
 def _element(sequence: Fact) -> Fact:
-    """The fact of one element: sizes without a number differ from element to element."""
-    shape = _checked(sequence).shape
+    """The fact of one element of a sequence."""
+    return _inside(_checked(sequence))
+
+
+def _inside(fact: Fact) -> Fact:
+    """The fact of one of many: sizes without a number differ from element to element."""
+    shape = fact.shape
     if shape is not None:
         shape = tuple(fresh_dim("element") if isinstance(d, Sym) else d for d in shape)
-    return Fact(sequence.dtype, shape)
+    return Fact(fact.dtype, shape)
 
 
 def _checked(sequence: Fact) -> Fact:
@@ -246,7 +251,7 @@ class SequenceMap(Op):
     half = False
 
     def infer(self, input_sequence: Fact, *additional_inputs: Fact) -> tuple[Fact, ...]:
-        return tuple(_sequence(_element(v.fact)) for v in self.body.outputs)
+        return tuple(_sequence(_inside(v.fact)) for v in self.body.outputs)
 
     def control(
         self,
@@ -309,7 +314,7 @@ class OptionalGetElement(Op):
 
     def infer(self, input: Fact) -> Fact:
         kinds = {"optional": "tensor", "optional sequence": "sequence"}
-        return Fact(input.dtype, _element(input).shape, None, kinds.get(input.kind, input.kind))
+        return Fact(input.dtype, _inside(input).shape, None, kinds.get(input.kind, input.kind))
 
     def run(self, input: Any) -> Any:
         if input is None:
