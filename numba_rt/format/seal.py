@@ -13,7 +13,7 @@ import hmac
 import json
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -21,9 +21,10 @@ from numba_rt.cache_directory import store, toolchain, write_atomically
 from numba_rt.format.definition import TensorDef
 from numba_rt.simd.isa import ISA
 
-_PACKAGE = Path(__file__).parents[1]
-_SOURCES = ("dtypes.py", "format", "graph", "kernels", "ops", "optimize", "simd")
-"""What decides how graphs are optimised and weights are packed."""
+_ROOT = Path(__file__).parents[2]
+_OWN = ("dtypes.py", "format", "graph", "kernels", "ops", "optimize", "simd")
+_SOURCES = ("converter", *(f"numba_rt/{name}" for name in _OWN))
+"""What decides which graph a model becomes, how it is optimised and how weights are packed."""
 
 _SECRET = "optimised-graphs.secret"
 _WORDS = frozenset({4, 5, 6, 7, 8, 9, 12, 13})
@@ -48,12 +49,21 @@ def key(precision: str = "fast") -> str:
 def sources_digest() -> str:
     """Digest of the sources that decide what an optimised graph is."""
     digest = hashlib.sha256()
-    for name in _SOURCES:
-        path = _PACKAGE / name
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(f"{file.relative_to(_PACKAGE)}\n{file.stat().st_size}\n".encode())
-            digest.update(file.read_bytes())
+    for path in sorted(_source_files()):
+        with open(path, "rb") as file:
+            content = file.read()
+        digest.update(f"{path[len(str(_ROOT)) :].replace(os.sep, '/')}\n{len(content)}\n".encode())
+        digest.update(content)
     return digest.hexdigest()[:32]
+
+
+def _source_files() -> Iterator[str]:
+    for name in _SOURCES:
+        path = str(_ROOT / name)
+        if os.path.isfile(path):
+            yield path
+        for directory, _, files in os.walk(path):
+            yield from (f"{directory}{os.sep}{file}" for file in files if file.endswith(".py"))
 
 
 def sign(fits: str, graph: bytes, tensors: Iterable[TensorDef]) -> bytes:

@@ -118,6 +118,11 @@ def test_another_key_falls_back(name: str, tmp_path: Path, monkeypatch: pytest.M
         np.testing.assert_array_equal(a, b)
 
 
+def test_the_sources_are_found() -> None:
+    for name in seal._SOURCES:
+        assert (seal._ROOT / name).exists()
+
+
 def test_graphs_signed_elsewhere_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path)
     monkeypatch.setattr("numba_rt.format.seal._secrets", lambda: [b"x" * 32])
