@@ -41,12 +41,13 @@ class Instance:
         arrays: dict[tuple[object, ...], np.ndarray] = {}
         feeds: dict[tuple[object, ...], _Feed] = {}
         self.steps: list[tuple[Callable[..., None], list[Any]]] = []
-        for call, entry in zip(plan.calls, plan.entries, strict=True):
+        for call in plan.calls:
             args = list(call.args)
             for position, arg in enumerate(args):
                 if isinstance(arg, View):
                     args[position] = self._realise(arg, arena, arrays, feeds, (args, position))
-            self.steps.append((entry, args))
+            assert call.entry is not None
+            self.steps.append((call.entry, args))
         self.inputs = [f for k, f in feeds.items() if k[0] == "input"]
         self.outputs = [f for k, f in feeds.items() if k[0] == "output"]
         self.spots = [spot for f in feeds.values() for spot in f[3]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
@@ -69,7 +69,7 @@ class View:
     @property
     def nbytes(self) -> int:
         """Number of bytes."""
-        return self.size * self.dtype.itemsize
+        return prod(self.shape) * self.dtype.itemsize
 
     @property
     def constant(self) -> np.ndarray | None:
@@ -93,6 +93,10 @@ class Call:
     parallel: bool
     args: list[Any]
     node: Any = None
+    own: list[Any] = field(default_factory=list)
+    """Where views lie that are not of values: scratches, guards and constants."""
+    entry: Callable[..., None] | None = None
+    """Machine code for its arguments, once it is known."""
 
 
 class Lowering:
@@ -116,10 +120,11 @@ class Lowering:
         if x.pitch:
             raise ValueError(f"rows of {x.run} elements, {x.pitch} apart, are not one C-contiguous array")
         made = x.dtype if dtype is None else np.dtype(dtype)
-        out = View(x.source, tuple(shape), made, x.offset + offset)
-        if out.nbytes + offset > x.nbytes:
-            raise ValueError(f"a view of {out.nbytes} bytes at {offset} does not fit into {x.nbytes}")
-        return out
+        shape = tuple(shape)
+        nbytes = prod(shape) * made.itemsize
+        if nbytes + offset > x.nbytes:
+            raise ValueError(f"a view of {nbytes} bytes at {offset} does not fit into {x.nbytes}")
+        return View(x.source, shape, made, x.offset + offset)
 
     def span(self, x: View) -> View:
         """(n,) from the first to the last element: `x.strides` says where in it the elements are."""
@@ -133,7 +138,9 @@ class Lowering:
 
     def flat(self, x: View) -> View:
         """(size,)"""
-        return self.view(x, (x.size,))
+        if len(x.shape) == 1 and not x.pitch:
+            return x
+        return self.view(x, (prod(x.shape),))
 
     def rows(self, x: View, axis: int, end: int | None = None) -> View:
         """(outer, n, inner): axes [axis, end) become n; by default one axis."""
@@ -181,7 +188,11 @@ class Lowering:
 
     def call(self, kernel: Kernel, *args: Any) -> None:
         """Call a kernel; its last argument is the number of tasks."""
+        own = []
         for arg in args:
-            if type(arg) is View and arg.pitch:
-                raise ValueError(f"{kernel.name} is given rows that are apart")
-        self.calls.append(Call(kernel, args[-1] > 1, list(args), self.node))
+            if type(arg) is View:
+                if arg.pitch:
+                    raise ValueError(f"{kernel.name} is given rows that are apart")
+                if type(arg.source) is not Value:
+                    own.append(arg.source)
+        self.calls.append(Call(kernel, args[-1] > 1, list(args), self.node, own))

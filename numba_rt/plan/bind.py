@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from numba_rt import jit
-from numba_rt.errors import LoadError, NumbaRtError, ShapeError
+from numba_rt.errors import LoadError, NumbaRtError
 from numba_rt.graph import Fact, Node, Value
 from numba_rt.kernels.move import copy_bits
-from numba_rt.ops._infer import infer, is_symbolic
 from numba_rt.ops._lowering import Call, Guard, Lowering, Scratch, View
-from numba_rt.ops._op import Op
 from numba_rt.ops._strided import copy_strided
+from numba_rt.plan.inference import Inference
 from numba_rt.plan.memory import Block, assign_offsets
+from numba_rt.plan.outline import MOST_OUTLINES, Outline
 from numba_rt.plan.plan import Place, Plan, Shaped
 from numba_rt.plan.reuse import Reuse, assign_buffers
 from numba_rt.plan.schedule import Segment
@@ -25,109 +25,74 @@ from numba_rt.plan.schedule import Segment
 
 def bind(segment: Segment, inputs: Sequence[Fact], threads: int) -> Plan:
     """The plan of a segment for inputs of these shapes (and, where keyed, values)."""
-    facts = infer_segment(segment, inputs)
-    known = {i for i, f in facts.items() if f.value is not None}
-    nodes = _live_nodes(segment, known)
-    reuse = assign_buffers(nodes, segment.inputs, segment.outputs, facts, known)
+    if segment.inference is None:
+        segment.inference = Inference(segment.nodes)
+    facts = segment.inference.facts(segment.inputs, inputs)
+    outline = _outline(segment, frozenset(i for i, f in facts.items() if f.value is not None))
+    reuse = assign_buffers(outline, segment.inputs, facts)
     low = Lowering(threads)
-    spans = _lower(nodes, facts, known, reuse, low)
-    _copy_known_outputs(segment, facts, known, low)
-    entries = _prepare_kernels(low.calls)
-    return _place(segment, facts, nodes, reuse, low, spans, entries)
+    spans = _lower(outline, facts, reuse, low)
+    _copy_known_outputs(segment, facts, outline.known, low)
+    _prepare_kernels(low.calls)
+    return _place(segment, outline, facts, reuse, low, spans)
 
 
-def infer_segment(segment: Segment, inputs: Sequence[Fact]) -> dict[int, Fact]:
-    """Facts of every value of a segment, by id."""
-    facts = {id(v): f for v, f in zip(segment.inputs, inputs, strict=True)}
-    for node in segment.nodes:
-        ins = [_fact(v, facts) for v in node.inputs]
-        out = infer(node.op, ins, len(node.outputs), node.describe())
-        for value, fact in zip(node.outputs, out, strict=False):
-            unknown = "shape" if not fact.is_static else ""
-            if fact.value is not None and is_symbolic(fact.value, fact.dtype):
-                unknown = "value"
-            if unknown:
-                where = f"{node.describe()}: the {unknown} of {value.name!r}"
-                raise ShapeError(f"{where} does not follow from the inputs")
-            facts[id(value)] = fact
-        source = ins[0] if node.op.view else None
-        viewed = facts[id(node.outputs[0])]
-        if source is not None and source.value is not None and viewed.value is None:
-            shape = tuple(int(d) for d in viewed.shape or ())
-            facts[id(node.outputs[0])] = viewed.with_value(source.value.reshape(shape))
-    return facts
+def _outline(segment: Segment, known: frozenset[int]) -> Outline:
+    outline = segment.outlines.get(known)
+    if outline is None:
+        if len(segment.outlines) >= MOST_OUTLINES:
+            segment.outlines.clear()
+        outline = segment.outlines[known] = Outline(segment.nodes, segment.outputs, known)
+    return outline
 
 
-def _fact(value: Value | None, facts: dict[int, Fact]) -> Fact | None:
-    if value is None:
-        return None
-    return value.fact if value.is_constant else facts[id(value)]
-
-
-def _live_nodes(segment: Segment, known: set[int]) -> list[Node]:
-    """Nodes that must run: those whose results are read and not known already."""
-    needed = {id(v) for v in segment.outputs}
-    live: list[Node] = []
-    for node in reversed(segment.nodes):
-        if any(id(v) in needed and id(v) not in known for v in node.outputs):
-            live.append(node)
-            needed.update(id(v) for v in node.inputs if v is not None)
-    return live[::-1]
-
-
-def _lower(
-    nodes: list[Node], facts: dict[int, Fact], known: set[int], reuse: Reuse, low: Lowering
-) -> list[tuple[int, int]]:
+def _lower(outline: Outline, facts: dict[int, Fact], reuse: Reuse, low: Lowering) -> list[tuple[int, int]]:
     """Lower each node; returns the range of calls of each."""
     spans = []
-    for node in nodes:
+    taken, in_place, copied = reuse.taken, reuse.in_place, reuse.copied
+    for at, node in enumerate(outline.nodes):
         start = len(low.calls)
-        if node.op.view and id(node) not in reuse.copied and not node.op.has("write"):
-            spans.append((start, start))
-            continue
-        low.node, low.taken = node, reuse.taken.get(id(node))
-        low.in_place = reuse.in_place.get(id(node), frozenset())
-        ins = [_operand(v, facts, known, reuse) for v in node.inputs]
-        outs = [_operand(v, facts, set(), reuse) for v in node.outputs]
-        if node.op.view:
-            source, result = ins[0], outs[0]
-            if node.op.has("write"):
-                node.op.write(low, *ins)  # type: ignore[attr-defined]
-            if id(node) in reuse.copied and source is not None and result is not None:
-                copy(low, source, result)
-        elif not node.op.has("lower"):
-            raise LoadError(f"{node.describe()} can only be computed from values known when shapes are bound")
-        else:
-            ins += [None] * (_arity(type(node.op)) - len(ins))  # type: ignore[arg-type]
-            try:
-                node.op.lower(low, *ins, *outs)  # type: ignore[attr-defined]
-            except NumbaRtError as error:
-                raise type(error)(f"{node.describe()}: {error}") from error
+        if not (node.op.view and id(node) not in copied and not node.op.has("write")):
+            views = [_operand(v, outline, facts, reuse) for v in node.inputs]
+            views += [outline.view(v, facts[id(v)], reuse.part_of[id(v)]) for v in node.outputs]
+            low.node, low.taken = node, taken.get(id(node))
+            low.in_place = in_place.get(id(node), frozenset())
+            is_copied = id(node) in copied
+            key = (low.threads, low.taken, low.in_place, is_copied, *views)
+            low.calls += outline.calls(at, key, partial(_lower_node, low, at, views, outline, is_copied))
         spans.append((start, len(low.calls)))
     return spans
 
 
-@cache
-def _arity(op: type[Op]) -> int:
-    """How many inputs `lower` takes, absent ones included; 0 if it takes any number."""
-    names = op.parameters()
-    return 0 if any(p.kind is p.VAR_POSITIONAL for p in names) else len(names)
+def _lower_node(
+    low: Lowering, at: int, views: list[View | None], outline: Outline, is_copied: bool
+) -> list[Call]:
+    """The calls of one node for operands that lie here."""
+    node, before = outline.nodes[at], low.calls
+    low.calls = []
+    ins, outs = views[: len(node.inputs)], views[len(node.inputs) :]
+    if node.op.view:
+        if node.op.has("write"):
+            node.op.write(low, *ins)  # type: ignore[attr-defined]
+        if is_copied and ins[0] is not None and outs[0] is not None:
+            copy(low, ins[0], outs[0])
+    elif not node.op.has("lower"):
+        raise LoadError(f"{node.describe()} can only be computed from values known when shapes are bound")
+    else:
+        ins += [None] * (outline.arities[at] - len(ins))
+        try:
+            node.op.lower(low, *ins, *outs)  # type: ignore[attr-defined]
+        except NumbaRtError as error:
+            raise type(error)(f"{node.describe()}: {error}") from error
+    made, low.calls = low.calls, before
+    return made
 
 
-def _operand(
-    value: Value | None, facts: dict[int, Fact], known: Collection[int], reuse: Reuse
-) -> View | None:
+def _operand(value: Value | None, outline: Outline, facts: dict[int, Fact], reuse: Reuse) -> View | None:
     if value is None:
         return None
-    fact = value.fact if value.is_constant else facts[id(value)]
-    if value.is_constant or id(value) in known:
-        assert fact.value is not None
-        return View(fact.value, fact.sizes, fact.dtype)
-    part = reuse.part_of[id(value)]
-    offset = part.offset * fact.dtype.itemsize
-    if part.rows == 1:
-        return View(value, fact.sizes, fact.dtype, offset)
-    return View(value, fact.sizes, fact.dtype, offset, part.run, part.pitch)
+    fact = facts.get(id(value), value.fact)
+    return outline.view(value, fact, None if fact.value is not None else reuse.part_of[id(value)])
 
 
 def copy(low: Lowering, x: View, y: View) -> None:
@@ -139,7 +104,9 @@ def copy(low: Lowering, x: View, y: View) -> None:
     low.call(copy_bits, low.bits(x), low.bits(y), low.tasks(x.nbytes / 8))
 
 
-def _copy_known_outputs(segment: Segment, facts: dict[int, Fact], known: set[int], low: Lowering) -> None:
+def _copy_known_outputs(
+    segment: Segment, facts: dict[int, Fact], known: frozenset[int], low: Lowering
+) -> None:
     low.node = low.taken = None
     for value in segment.outputs:
         if id(value) in known:
@@ -152,14 +119,14 @@ def _copy_known_outputs(segment: Segment, facts: dict[int, Fact], known: set[int
 
 def _place(
     segment: Segment,
+    outline: Outline,
     facts: dict[int, Fact],
-    nodes: list[Node],
     reuse: Reuse,
     low: Lowering,
     spans: list[tuple[int, int]],
-    entries: list[Callable[..., None]],
 ) -> Plan:
     """Give every view's source its place, and put the plan together."""
+    nodes = outline.nodes
     places: dict[int, Place] = {}
     buffers = [b for b in reuse.buffers if b.output is None]
     scratches, guards = _found_in_calls(nodes, low, spans)
@@ -179,23 +146,22 @@ def _place(
             places.update(dict.fromkeys(map(id, buffer.values), Place("output", buffer.output)))
     for index, value in enumerate(segment.outputs):
         places.setdefault(id(value), Place("output", index))
-    live = [v for n in nodes for v in (*n.inputs, *n.outputs) if v is not None]
     return Plan(
         nodes=nodes,
         calls=low.calls,
         spans=spans,
-        entries=entries,
         places=places,
         inputs=[_shaped(facts[id(v)]) for v in segment.inputs],
         outputs=[_shaped(facts[id(v)]) for v in segment.outputs],
         arena_bytes=arena_bytes,
         guards=guards,
         takeovers={id(n): _taken_name(n, reuse) for n in nodes if id(n) in reuse.taken},
-        facts={id(v): facts[id(v)] for v in live if id(v) in facts},
+        facts=facts,
         parts=reuse.part_of,
         in_place=reuse.in_place,
         buffers=reuse.buffers,
         blocks=blocks,
+        shared=outline.constants,
         keep=[scratches, segment],
     )
 
@@ -208,8 +174,7 @@ def _found_in_calls(
     guards: dict[int, tuple[Guard, Node]] = {}
     for at, (start, end) in enumerate(spans):
         for call in low.calls[start:end]:
-            for view in call.args:
-                source = view.source if isinstance(view, View) else None
+            for source in call.own:
                 if isinstance(source, Scratch):
                     scratches.setdefault(id(source), (source, at))
                 elif isinstance(source, Guard):
@@ -227,15 +192,17 @@ def _taken_name(node: Node, reuse: Reuse) -> str:
     return value.name
 
 
-def _prepare_kernels(calls: list[Call]) -> list[Callable[..., None]]:
-    """Load or compile what the calls need; their machine code."""
-    signatures: list[tuple[Any, ...]] = [(call.kernel, *map(_type_number, call.args)) for call in calls]
-    missing = {s: call for call, s in zip(calls, signatures, strict=True) if s not in _entries}
+def _prepare_kernels(calls: list[Call]) -> None:
+    """Load or compile what the calls need."""
+    new = [call for call in calls if call.entry is None]
+    signatures: list[tuple[Any, ...]] = [(call.kernel, *map(_type_number, call.args)) for call in new]
+    missing = {s: call for call, s in zip(new, signatures, strict=True) if s not in _entries}
     if missing:
         wanted = [(s, call, tuple(_types[i] for i in s[1:])) for s, call in missing.items()]
         jit.prepare([(call.kernel, call.parallel, types) for _, call, types in wanted])
         _entries.update((s, call.kernel.entry(types)) for s, call, types in wanted)
-    return [_entries[s] for s in signatures]
+    for call, signature in zip(new, signatures, strict=True):
+        call.entry = _entries[signature]
 
 
 _entries: dict[tuple[Any, ...], Callable[..., None]] = {}

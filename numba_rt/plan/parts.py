@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from numba_rt.graph import Fact, Node, Value
-from numba_rt.ops._op import Op
 from numba_rt.ops._parts import Part, rows_fit, whole
+from numba_rt.plan.outline import Outline
 
 
 @dataclass(slots=True)
@@ -21,18 +21,12 @@ class Homes:
 
 
 class Segment:
-    """The live nodes of a segment with their facts, and who makes and reads each value."""
+    """The live nodes of a segment with their facts."""
 
-    def __init__(
-        self, nodes: Sequence[Node], facts: dict[int, Fact], known: Collection[int], leaving: Collection[int]
-    ) -> None:
-        self.nodes, self.facts, self.known, self.leaving = nodes, facts, known, leaving
-        self.maker = {id(v): (n, i) for n in nodes for i, v in enumerate(n.outputs)}
-        self.readers: dict[int, list[tuple[Node, int]]] = {}
-        for node in nodes:
-            for position, value in enumerate(node.inputs):
-                if value is not None:
-                    self.readers.setdefault(id(value), []).append((node, position))
+    def __init__(self, outline: Outline, facts: dict[int, Fact]) -> None:
+        self.outline, self.facts = outline, facts
+        self.nodes, self.maker, self.readers = outline.nodes, outline.maker, outline.readers
+        self.known, self.leaving = outline.known, outline.leaving
 
     def fact(self, value: Value) -> Fact:
         """dtype and shape of a value, which may be a constant."""
@@ -56,7 +50,7 @@ def find_homes(segment: Segment) -> Homes:
     the larger result, and what was joined before in that of the last.
     """
     homes = Homes()
-    joins = [n for n in segment.nodes if type(n.op).input_parts is not Op.input_parts]
+    joins = list(segment.outline.joins)
     while joins:
         node = joins.pop()
         joined = node.outputs[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -39,8 +38,6 @@ class Plan:
     calls: list[Call]
     spans: list[tuple[int, int]]
     """First and last (excluded) call of each node."""
-    entries: list[Callable[..., None]]
-    """Machine code of each call."""
     places: dict[int, Place]
     """id of a view's source → place."""
     inputs: list[Shaped]
@@ -57,6 +54,8 @@ class Plan:
     """id of a node → what it joins, or takes apart, without copying."""
     buffers: list[Buffer]
     blocks: list[Block]
+    shared: frozenset[int]
+    """ids of the model's own arrays."""
     keep: list[Any]
     """Objects whose ids are used above."""
     is_retired: bool = False
@@ -70,14 +69,9 @@ class Plan:
     @cached_property
     def nbytes(self) -> int:
         """Memory the plan itself takes, without the arena and the model's constants."""
-        constants = {
-            id(a.source): a.source.nbytes
-            for call in self.calls
-            for a in call.args
-            if isinstance(a, View) and isinstance(a.source, np.ndarray)
-        }
-        shared = {id(v.constant) for n in self.nodes for v in n.inputs if v is not None and v.is_constant}
-        return _BYTES_PER_CALL * len(self.calls) + sum(n for i, n in constants.items() if i not in shared)
+        constants = {id(x): x.nbytes for call in self.calls for x in call.own if isinstance(x, np.ndarray)}
+        own = sum(nbytes for i, nbytes in constants.items() if i not in self.shared)
+        return _BYTES_PER_CALL * len(self.calls) + own
 
     def __str__(self) -> str:
         """One line per call: operator, kernel, shapes, where the result lies, what it took over; and one

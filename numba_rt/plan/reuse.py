@@ -4,12 +4,13 @@ outputs that take over a dying input.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from numba_rt.graph import Fact, Node, Value
 from numba_rt.ops._op import Op
 from numba_rt.ops._parts import Part, whole
+from numba_rt.plan.outline import Outline
 from numba_rt.plan.parts import Homes, Segment, find_homes
 
 
@@ -45,30 +46,21 @@ class Reuse:
     last_use: dict[int, int] = field(default_factory=dict)
 
 
-def assign_buffers(
-    nodes: Sequence[Node],
-    inputs: Sequence[Value],
-    outputs: Sequence[Value],
-    facts: dict[int, Fact],
-    known: Collection[int],
-) -> Reuse:
-    """Buffers for the live nodes in execution order; `known` are the values that are constants
-    once shapes are bound. A segment's inputs and constants are never overwritten.
+def assign_buffers(outline: Outline, inputs: Sequence[Value], facts: dict[int, Fact]) -> Reuse:
+    """Buffers for the live nodes in execution order. A segment's inputs and constants are never
+    overwritten.
     """
-    leaving: dict[int, int] = {}
-    for index, value in enumerate(outputs):
-        leaving.setdefault(id(value), index)
-    return _Assignment(Segment(nodes, facts, known, leaving), leaving).run(inputs)
+    return _Assignment(Segment(outline, facts)).run(inputs)
 
 
 class _Assignment:
     """One pass over the nodes."""
 
-    def __init__(self, segment: Segment, leaving: dict[int, int]) -> None:
+    def __init__(self, segment: Segment) -> None:
         self.segment, self.facts, self.known = segment, segment.facts, segment.known
-        self.leaving = leaving
+        self.leaving = segment.leaving
         self.homes: Homes = find_homes(segment)
-        self.reuse = Reuse(last_use=_last_uses(segment.nodes))
+        self.reuse = Reuse(last_use=segment.outline.last_use)
 
     def run(self, inputs: Sequence[Value]) -> Reuse:
         """Buffers of the inputs, then of the outputs of each node."""
@@ -198,15 +190,6 @@ class _Assignment:
             if value is not source or position not in node.op.inplace:
                 return True
         return False
-
-
-def _last_uses(nodes: Sequence[Node]) -> dict[int, int]:
-    last: dict[int, int] = {}
-    for at, node in enumerate(nodes):
-        for value in node.inputs:
-            if value is not None:
-                last[id(value)] = at
-    return last
 
 
 def _fits(source: Fact, out: Fact) -> bool:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from numba_rt.dtypes import BOOL, INTEGERS, STRING
 from numba_rt.graph import Graph, Node, Value
+from numba_rt.plan.inference import Inference
+from numba_rt.plan.outline import Outline
 
 MOST_KEYED = 64
 """Elements of a value that plans may be keyed by."""
@@ -32,6 +34,9 @@ class Segment:
     """Inputs whose values decide shapes: part of the key of a plan, next to all shapes."""
 
     keyed_ids: frozenset[int] = frozenset()
+    inference: Inference | None = None
+    outlines: dict[frozenset[int], Outline] = field(default_factory=dict)
+    """By the ids of the values that are known when shapes are bound."""
 
 
 @dataclass(eq=False)
