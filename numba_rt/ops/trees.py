@@ -11,7 +11,7 @@ import numpy as np
 from numba_rt.dtypes import FLOAT32, FLOATS, INT64
 from numba_rt.errors import ShapeError
 from numba_rt.graph import Dim, Fact
-from numba_rt.kernels.trees import tree_ensemble
+from numba_rt.kernels.trees import MISSING, tree_ensemble
 from numba_rt.ops import _scores
 from numba_rt.ops._checks import check_dtype, check_rank
 from numba_rt.ops._generate import lower_steps
@@ -31,6 +31,7 @@ class Forest:
 
     nodes: np.ndarray
     splits: np.ndarray
+    sets: np.ndarray
     members: np.ndarray
     votes: np.ndarray
     targets: np.ndarray
@@ -51,7 +52,9 @@ class Ensemble(Op):
     @cached_property
     def forest(self) -> Forest:
         """The trees, made once."""
-        return self.build()
+        made = self.build()
+        _order(made.nodes.reshape(-1, 4), made.splits)
+        return made
 
     def lower(self, low: Lowering, X: View, Y: View) -> None:
         if Y.size == 0:
@@ -59,12 +62,13 @@ class Ensemble(Op):
         forest = self.forest
         made = Y if Y.dtype == np.float64 else low.scratch(Y.shape, np.float64)
         constants = (
-            forest.nodes, forest.splits, forest.members, forest.votes, forest.targets, forest.weights,
-            forest.roots, forest.base,
+            forest.nodes, forest.splits, forest.sets, forest.members, forest.votes, forest.targets,
+            forest.weights, forest.roots, forest.base,
         )  # fmt: skip
         tasks = low.tasks(X.shape[0] * forest.roots.size * 16)
-        how = (forest.aggregate, forest.transform)
-        low.call(tree_ensemble, X, *(low.const(c) for c in constants), *how, made, tasks)
+        ordered = not (forest.nodes[1::4] & 7).any()
+        how = (ordered, forest.aggregate, forest.transform)
+        low.call(tree_ensemble, low.flat(X), *(low.const(c) for c in constants), *how, made, tasks)
         if made is not Y:
             lower_steps(low, (Step(cast_to(Y.dtype), (0,)),), [made], Y)
 
@@ -148,16 +152,17 @@ class TreeEnsemble(Ensemble):
     def build(self) -> Forest:
         members, places = self._members()
         count = len(places)
-        nodes = np.zeros((count, 8), np.int64)
-        nodes[:, 0], nodes[:, 1], nodes[:, 5:7] = self.nodes_featureids, self.nodes_modes, places
-        nodes[:, 2] = self.nodes_missing_value_tracks_true or [0] * count
-        for column, side in ((3, "true"), (4, "false")):
+        nodes = np.zeros((count, 4), np.int32)
+        nodes[:, 0], nodes[:, 1] = self.nodes_featureids, self.nodes_modes
+        nodes[:, 1] += _missing(self.nodes_missing_value_tracks_true)
+        for column, side in ((2, "true"), (3, "false")):
             ids = np.array(getattr(self, f"nodes_{side}nodeids"), np.int64)
             leafs = np.array(getattr(self, f"nodes_{side}leafs"), np.bool_)
             nodes[:, column] = np.where(leafs, -1 - ids, ids)
         return Forest(
-            nodes,
+            nodes.reshape(-1),
             self.nodes_splits.astype(np.float64),
+            np.array(places, np.int64).reshape(-1, 2),
             members,
             np.arange(len(self.leaf_targetids) + 1),
             np.array(self.leaf_targetids, np.int64),
@@ -203,7 +208,7 @@ class TreeEnsembleRegressor(Ensemble):
     def infer(self, X: Fact) -> Fact:
         check_rank(X, "X", exactly=2)
         count, features = _scores.rows(X)
-        used = self.forest.nodes[:, 0]
+        used = self.forest.nodes[::4]
         if used.size and isinstance(features, int):
             _check_range("nodes_featureids", [int(used.max())], features)
         return Fact(FLOAT32, (count, self.n_targets))
@@ -247,14 +252,14 @@ class TreeEnsembleRegressor(Ensemble):
             raise ShapeError("nodes_nodeids: two nodes of one tree have the same number")
         is_leaf = np.array(self.nodes_modes, object) == "LEAF"
         branches = np.where(is_leaf, -np.cumsum(is_leaf, dtype=np.int64), np.arange(len(names)))
-        nodes = np.zeros((len(names), 8), np.int64)
+        nodes = np.zeros((len(names), 4), np.int32)
         nodes[:, 0] = np.where(is_leaf, 0, np.array(self.nodes_featureids, np.int64))
         _check_range("nodes_featureids", nodes[:, 0].tolist(), 1 << 31)
         nodes[:, 1] = [0 if mode == "LEAF" else MODES.index(mode) for mode in self.nodes_modes]
-        nodes[:, 2] = self.nodes_missing_value_tracks_true or 0
+        nodes[:, 1] += _missing(self.nodes_missing_value_tracks_true)
         inner = np.flatnonzero(~is_leaf)
         parents = np.full(len(names), -1)
-        for column, ids in ((3, self.nodes_truenodeids), (4, self.nodes_falsenodeids)):
+        for column, ids in ((2, self.nodes_truenodeids), (3, self.nodes_falsenodeids)):
             led = np.array([_place(places, names[i][0], ids[i]) for i in inner.tolist()], np.int64)
             if len(set(led.tolist())) != len(led) or (parents[led] >= 0).any():
                 raise ShapeError("two branches lead to one node: expected trees")
@@ -266,8 +271,9 @@ class TreeEnsembleRegressor(Ensemble):
             raise ShapeError("a tree has no root, or several: expected trees")
         votes, order = self._votes(places, is_leaf)
         return Forest(
-            nodes,
+            nodes.reshape(-1),
             splits,
+            np.zeros((1, 2), np.int64),
             np.zeros(1),
             votes,
             np.array(self.target_ids, np.int64)[order],
@@ -343,6 +349,21 @@ class Classify(Op):
         else:
             made = _scores.of_two(score, self.post_transform, is_probability=self.positive)
         return chosen, _scores.as_float32(made)
+
+
+def _order(nodes: np.ndarray, splits: np.ndarray) -> None:
+    """Turn <, >= and > into <=, by the next smaller split or by exchanged branches."""
+    modes = nodes[:, 1] & 7
+    strict, exchanged = (modes == 1) | (modes == 2), (modes == 2) | (modes == 3)
+    splits[strict] = np.where(splits[strict] == -np.inf, np.nan, np.nextafter(splits[strict], -np.inf))
+    nodes[exchanged, 2:] = nodes[exchanged, :1:-1]
+    nodes[exchanged, 1] ^= MISSING
+    nodes[modes < 4, 1] &= ~7
+
+
+def _missing(tracks_true: tuple[int, ...] | None) -> Any:
+    """What is added to modes for nodes whose true branch missing values take."""
+    return MISSING * (np.array(tracks_true or 0) != 0).astype(np.int32)
 
 
 def _is_rooted(parents: np.ndarray) -> bool:
