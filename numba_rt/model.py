@@ -161,13 +161,8 @@ class Model:
     # -- running ----------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **named: Any) -> Outputs:
-        """Run on arrays, by position or by name; results by name and index."""
-        if len(args) > len(self.inputs):
-            raise InputError(f"{len(args)} inputs were fed, the model takes {len(self.inputs)}")
-        feeds = dict(zip((i.name for i in self.inputs), args, strict=False))
-        if twice := feeds.keys() & named.keys():
-            raise InputError(f"inputs {sorted(twice)} were fed both by position and by name")
-        return Outputs([o.name for o in self.outputs], self.run(feeds | named))
+        """Run on arrays, by position, by name or in one mapping; results by name and index."""
+        return Outputs([o.name for o in self.outputs], self.run(self._named(args, named)))
 
     def run(
         self,
@@ -196,7 +191,7 @@ class Model:
 
     def plan(self, *args: Any, **named: Any) -> Plan | list[Plan]:
         """The calls a run on these inputs makes; one plan, or one for each segment."""
-        feeds = dict(zip((i.name for i in self.inputs), args, strict=False)) | named
+        feeds = self._named(args, named)
         plans = self._program.plans(self._check(feeds))
         return plans[0] if len(plans) == 1 else plans
 
@@ -210,7 +205,7 @@ class Model:
         """
         from numba_rt.profile import measure
 
-        feeds = dict(zip((i.name for i in self.inputs), args, strict=False)) | named
+        feeds = self._named(args, named)
         assert self.threads is not None
         return measure(self._program, self._check(feeds), runs, warmup, self.graph.name, self.threads)
 
@@ -238,6 +233,22 @@ class Model:
             )
         else:
             write_model(path, definition)
+
+    def _named(self, args: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+        """Feeds by name; a mapping in place of arrays holds them by name itself."""
+        if (
+            len(args) == 1
+            and isinstance(args[0], Mapping)
+            and self.inputs
+            and not self.inputs[0].kind.endswith("map")
+        ):
+            return {**args[0], **named}
+        if len(args) > len(self.inputs):
+            raise InputError(f"{len(args)} inputs were fed, the model takes {len(self.inputs)}")
+        feeds = dict(zip((i.name for i in self.inputs), args, strict=False))
+        if twice := feeds.keys() & named.keys():
+            raise InputError(f"inputs {sorted(twice)} were fed both by position and by name")
+        return feeds | dict(named)
 
     def _positions(self, names: Sequence[str]) -> list[int]:
         known = [o.name for o in self.outputs]

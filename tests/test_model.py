@@ -103,7 +103,13 @@ def test_string_inputs() -> None:
 
 
 def test_calls_by_position_and_by_name() -> None:
-    for outputs in (MODEL(X, Y), MODEL(X, y=Y), MODEL(x=X, y=Y)):
+    for outputs in (
+        MODEL(X, Y),
+        MODEL(X, y=Y),
+        MODEL(x=X, y=Y),
+        MODEL({"x": X, "y": Y}),
+        MODEL({"x": X}, y=Y),
+    ):
         np.testing.assert_array_equal(outputs["doubled"], 2 * (X + Y))
     with pytest.raises(InputError, match="3 inputs were fed, the model takes 2"):
         MODEL(X, Y, Y)
