@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from numba_rt.errors import ShapeError
 from numba_rt.kernels import attention as kernels
 from numba_rt.kernels.gemm import NO_VECTOR
-from numba_rt.ops._lowering import Lowering, View
+from numba_rt.ops._lowering import Lowering, View, remembered
 from numba_rt.ops._parts import rows_fit
 from numba_rt.simd.tile import tile_addresses
 
@@ -17,6 +17,8 @@ FEW = 4
 """Queries up to which K and V are read in place, once; more are worth packing them."""
 LEAST_KEYS = 64
 """Keys of a part, where the keys of one head are shared between tasks."""
+_geometry, _factors = remembered(kernels.geometry), remembered(kernels.factors)
+
 SOFTMAX_COST = 8
 """Work per score relative to an addition, besides the products."""
 
@@ -101,7 +103,7 @@ def lower_attention(
         whole = b * h % tasks == 0 or b * h >= 8 * tasks
         parts = 1 if whole else max(1, min(tasks, n // LEAST_KEYS))
     lengths = extras.lengths
-    g = kernels.geometry(
+    g = _geometry(
         batch=b, heads=h, kv_heads=kv_heads, m=m, n=n, d=d, dv=dv,
         q=(0, *strides[0]), k=(0, *strides[1]), v=(0, *strides[2]), y=(0, *strides[3]),
         mask=masks[0], bias=masks[1],
@@ -110,7 +112,7 @@ def lower_attention(
         capped=extras.softcap != 0,
         tasks=tasks, parts=parts,
     )  # fmt: skip
-    f = kernels.factors(extras.scale, extras.softcap)
+    f = _factors(extras.scale, extras.softcap)
     own = (_vector(low, extras.mask), _vector(low, extras.bias),
            low.const(kernels.NO_LENGTHS) if lengths is None else low.flat(lengths))  # fmt: skip
     reads, target = [low.span(x) for x in views[:3]], low.span(views[3])

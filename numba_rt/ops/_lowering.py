@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import Any, ParamSpec
 
 import numpy as np
 
@@ -15,6 +16,15 @@ from numba_rt.ops._parts import row_strides
 
 SERIAL_WORK = 32_768
 """Calls with less work than this many simple element operations are not shared between threads."""
+MOST_REMEMBERED = 1024
+
+
+_P = ParamSpec("_P")
+
+
+def remembered(make: Callable[_P, np.ndarray]) -> Callable[_P, np.ndarray]:
+    """Numbers for a kernel, made once for the same arguments: layers that are alike share them."""
+    return lru_cache(MOST_REMEMBERED)(make)  # type: ignore[return-value]
 
 
 class Scratch:

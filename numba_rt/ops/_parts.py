@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import prod
 
 
@@ -51,7 +52,8 @@ def whole(size: int) -> Part:
     return Part(0, 1, size, size)
 
 
-def box(shape: Sequence[int], starts: Sequence[int], sizes: Sequence[int]) -> Part | None:
+@lru_cache(1024)
+def box(shape: tuple[int, ...], starts: tuple[int, ...], sizes: tuple[int, ...]) -> Part | None:
     """The elements of an array of this shape from `starts` on, `sizes` of them along each axis;
     None if they are not in even rows.
     """

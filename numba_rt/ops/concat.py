@@ -75,10 +75,11 @@ def _parts(axis: int, joined: Fact, parts: Sequence[Fact | None]) -> Iterator[Pa
     """Where arrays that follow one another along an axis lie in what they make."""
     shape, at = joined.sizes, 0
     axis %= len(shape)
+    before, after = (0,) * axis, (0,) * (len(shape) - axis - 1)
     for fact in parts:
         assert fact is not None
         sizes = fact.sizes
-        yield box(shape, [at if i == axis else 0 for i in range(len(shape))], sizes)
+        yield box(shape, (*before, at, *after), sizes)
         at += sizes[axis]
 
 

@@ -24,7 +24,7 @@ from numba_rt.ops._checks import (
     check_same_dtype,
     same_dim,
 )
-from numba_rt.ops._lowering import Lowering, View
+from numba_rt.ops._lowering import Lowering, View, remembered
 from numba_rt.ops._op import OWN, Op, op
 from numba_rt.ops._parts import rows_fit
 from numba_rt.ops._strided import copy_strided
@@ -32,6 +32,8 @@ from numba_rt.ops.elementwise import Elementwise, Step, lower_steps
 from numba_rt.ops.expand import Expand
 from numba_rt.ops.transpose import permute
 from numba_rt.simd.tile import tile_addresses
+
+_product, _epilogue = remembered(product), remembered(epilogue)
 
 
 @op("MatMul", since=13)
@@ -247,7 +249,7 @@ class FusedMatMul(Op):
             packed = low.scratch((packed_size(k, n),))
             self._pack(low, B, (1, 1, k, n, B.shape[-1], 0, 0), packed)
             B = packed
-        g = product(m, n, k, lda=A.pitch or k, ldc=Y.pitch or n, **self._flags(bias, residual))
+        g = _product(m, n, k, lda=A.pitch or k, ldc=Y.pitch or n, **self._flags(bias, residual))
         self._call(low, A, B, bias, residual, Y, g, float(m) * n * k)
 
     def _lower_batch(
@@ -275,7 +277,7 @@ class FusedMatMul(Op):
         size = packed_size(k, n)
         packed = low.scratch((own[0] * own[1] * size,))
         self._pack(low, B, (*own, k, n, b_steps[2], b_steps[0], b_steps[1]), packed)
-        g = product(
+        g = _product(
             m, n, k, batch=count, lda=a_steps[2], ldc=c_steps[2],
             a_strides=(a_steps[0] if in_a[0] else 0, a_steps[1] if in_a[1] else 0),
             b_strides=(own[1] * size if in_b[0] else 0, size if in_b[1] else 0),
@@ -299,7 +301,7 @@ class FusedMatMul(Op):
         self, low: Lowering, A: View, B: View, bias: View | None, residual: View | None, Y: View,
         g: np.ndarray, work: float,
     ) -> None:  # fmt: skip
-        f = epilogue(self.alpha, self.lo, self.hi, self.act_alpha, self.act_beta)
+        f = _epilogue(self.alpha, self.lo, self.hi, self.act_alpha, self.act_beta)
         none = low.const(NO_VECTOR)
         if residual is not None and Y.pitch:
             copy_strided(low, residual, Y, list(zip(Y.shape, residual.strides, Y.strides, strict=True)))

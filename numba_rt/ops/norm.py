@@ -12,7 +12,7 @@ from numba_rt.errors import ShapeError
 from numba_rt.graph import Fact, Sym
 from numba_rt.kernels import norm as kernels
 from numba_rt.ops._checks import check_axis, check_dtype, check_rank, check_same_dtype, same_dim
-from numba_rt.ops._lowering import Lowering, View
+from numba_rt.ops._lowering import Lowering, View, remembered
 from numba_rt.ops._op import OWN, Op, op
 
 COST = 4
@@ -41,10 +41,15 @@ def check_trailing(x: Fact, axis: int, **factors: Fact | None) -> None:
             raise ShapeError(f"{name} = {fact} cannot be broadcast to the normalised axes {list(own)}")
 
 
+@remembered
+def _nothing(dtype: np.dtype[Any]) -> np.ndarray:
+    return np.zeros(0, dtype)
+
+
 def full_vector(low: Lowering, x: View | None, shape: tuple[int, ...], dtype: Any) -> View:
     """A factor with one element for each normalised one; a single zero if it is absent."""
     if x is None:
-        return low.const(np.zeros(0, dtype))
+        return low.const(_nothing(np.dtype(dtype)))
     if x.size == prod(shape):
         return low.flat(x)
     positions = np.broadcast_to(np.arange(x.size).reshape(x.shape), shape).reshape(-1)
@@ -77,7 +82,7 @@ class LayerNormalization(Op):
         if Y.size == 0:
             return
         own = X.shape[self.axis % X.rank :]
-        nothing = low.const(np.zeros(0, np.float32))
+        nothing = low.const(_nothing(FLOAT32))
         wanted = [low.flat(s) for s in statistics] + [nothing] * (2 - len(statistics))
         scale, bias = full_vector(low, Scale, own, X.dtype), full_vector(low, B, own, X.dtype)
         low.call(
@@ -114,7 +119,7 @@ class RMSNormalization(Op):
         if Y.size == 0:
             return
         own = X.shape[self.axis % X.rank :]
-        nothing, factor = low.const(np.zeros(0, np.float32)), full_vector(low, scale, own, X.dtype)
+        nothing, factor = low.const(_nothing(FLOAT32)), full_vector(low, scale, own, X.dtype)
         low.call(
             kernels.layer_norm, low.flat(X), factor, full_vector(low, None, own, X.dtype), prod(own),
             X.dtype.type(self.epsilon), False, low.flat(Y), nothing, nothing, low.tasks(X.size * COST),

@@ -63,7 +63,7 @@ class Slice(Op):
             if step != 1 and sizes[axis] > 1:
                 return [None]
             starts[axis] = int(extent(shape[axis], start, end, step)[0])
-        return [box(shape, starts, sizes)]
+        return [box(shape, tuple(starts), sizes)]
 
     def reads_rows(self, position: int, shape: Sequence[int], run: int) -> bool:
         return rows_fit(shape, run)

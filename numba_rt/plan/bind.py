@@ -50,10 +50,10 @@ def _lower(outline: Outline, facts: dict[int, Fact], reuse: Reuse, low: Lowering
     """Lower each node; returns the range of calls of each."""
     spans = []
     taken, in_place, copied = reuse.taken, reuse.in_place, reuse.copied
-    for at, node in enumerate(outline.nodes):
+    for at, (node, operands) in enumerate(zip(outline.nodes, outline.operands, strict=True)):
         start = len(low.calls)
         if not (node.op.view and id(node) not in copied and not node.op.has("write")):
-            views = [_operand(v, outline, facts, reuse) for v in node.inputs]
+            views = [x if isinstance(x, View) else _operand(x, outline, facts, reuse) for x in operands]
             views += [outline.view(v, facts[id(v)], reuse.part_of[id(v)]) for v in node.outputs]
             low.node, low.taken = node, taken.get(id(node))
             low.in_place = in_place.get(id(node), frozenset())
@@ -91,8 +91,8 @@ def _lower_node(
 def _operand(value: Value | None, outline: Outline, facts: dict[int, Fact], reuse: Reuse) -> View | None:
     if value is None:
         return None
-    fact = facts.get(id(value), value.fact)
-    return outline.view(value, fact, None if fact.value is not None else reuse.part_of[id(value)])
+    fact = facts[id(value)]
+    return outline.view(value, fact, reuse.part_of[id(value)] if fact.value is None else None)
 
 
 def copy(low: Lowering, x: View, y: View) -> None:

@@ -58,8 +58,19 @@ class Outline:
             id(v.constant) for n in self.nodes for v in n.inputs if v is not None and v.is_constant
         )
 
+    @cached_property
+    def operands(self) -> list[list[Value | View | None]]:
+        """Inputs of each node, of constants their views."""
+        return [
+            [
+                v if v is None or v.constant is None else View(v.constant, v.fact.sizes, v.fact.dtype)
+                for v in n.inputs
+            ]
+            for n in self.nodes
+        ]
+
     def view(self, value: Value, fact: Fact, part: Part | None) -> View:
-        """All of a value, which lies in this part of its memory; of a constant without a part. The
+        """All of a value, which lies in this part of its memory; of a known one without a part. The
         same object for the same facts, so that calls can be told to be the same.
         """
         found = self._views.get(id(value))
