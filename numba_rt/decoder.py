@@ -41,7 +41,7 @@ class Decoder:
     sequences and is used by one thread at a time.
 
     Args:
-        source: path of an .onnx file, its bytes, or an onnx.ModelProto.
+        source: path of a model file, its bytes, an onnx.ModelProto or a ModelDef.
         batch: sequences that are decoded together.
         threads: as for `load`.
     """

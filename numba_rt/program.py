@@ -6,7 +6,7 @@ Values that cross between steps have numbered slots; a run carries one list of t
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -162,7 +162,7 @@ class Program:
     def _given(self, inputs: Sequence[Any], into: Sequence[Any]) -> dict[int, np.ndarray]:
         """Memory that outputs may be written to, by slot."""
         given: dict[int, np.ndarray] = {}
-        taken = [x for x in inputs if isinstance(x, np.ndarray)]
+        taken = [x for x in _elements(inputs) if isinstance(x, np.ndarray)]
         for (slot, _), array in zip(self._leaving, into, strict=True):
             if (
                 array is not None
@@ -302,6 +302,15 @@ class HostRunner:
         if array.dtype == STRING or (array.flags.c_contiguous and array.flags.aligned):
             return array
         return np.array(array, order="C", copy=True)
+
+
+def _elements(values: Sequence[Any]) -> Iterator[Any]:
+    """Values, and those in sequences."""
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from _elements(value)
+        else:
+            yield value
 
 
 def _copied(result: Any) -> Any:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from numba_rt.dtypes import ONNX_TO_NUMPY, ort_type_name
 from numba_rt.graph import Fact, Graph, Sym, Value
 from numba_rt.model import Model, load
+from numba_rt.origin import Origin
 from numba_rt.ort_value import IOBinding, OrtValue
 from numba_rt.session_options import ExecutionMode, GraphOptimizationLevel, RunOptions, SessionOptions
 
 if TYPE_CHECKING:
+    from numba_rt.decoder import Decoder
     from numba_rt.profile.session import SessionProfile
 
 PROVIDERS = ("CPUExecutionProvider",)
@@ -82,6 +84,7 @@ class InferenceSession:
         began = time.perf_counter_ns()
         is_path = isinstance(path_or_bytes, (str, os.PathLike))
         self._model_path = os.fspath(path_or_bytes) if is_path else None
+        self._origin = Origin.of(path_or_bytes)
         self._model_bytes = path_or_bytes if isinstance(path_or_bytes, bytes) else None
         self._sess_options = sess_options or SessionOptions()
         self._sess_options.warn_of_ignored()
@@ -162,6 +165,23 @@ class InferenceSession:
         """Run on bound inputs; results go where outputs are bound."""
         bound = iobinding.outputs
         iobinding.take(self.model.run(iobinding.feeds(), list(bound) or None, into=bound))
+
+    def decoder(self, batch: int = 1) -> Decoder:
+        """A Decoder of the same model, which appends to caches that it keeps.
+
+        A run with bound memory copies caches: where an output lies in the memory of an input, the run
+        writes elsewhere first. A decoder's steps copy none. It reads the model again and has weights of its
+        own; sizes that the session's options fix are open.
+
+        Args:
+            batch: sequences that are decoded together.
+
+        Raises:
+            InputError: the model has no caches.
+        """
+        from numba_rt.decoder import Decoder
+
+        return Decoder(self._origin.definition(), batch=batch, threads=self.model.threads)
 
     # -- profiling --------------------------------------------------------------------------
 

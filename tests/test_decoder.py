@@ -338,3 +338,35 @@ def test_decoders_in_several_threads(source: onnx.ModelProto) -> None:
     with ThreadPoolExecutor(3) as pool:
         for done in [pool.submit(work, seed) for seed in range(3)]:
             done.result()
+
+
+def test_a_session_makes_decoders_of_its_model(source: onnx.ModelProto) -> None:
+    options = numba_rt.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = numba_rt.InferenceSession(source.SerializeToString(), options)
+    decoder, plain = session.decoder(), Plain(source)
+    for t in tokens(5)[0]:
+        close(decoder.step([t]), plain.step([[t]]))
+    assert decoder.model.threads == 1
+    assert session.decoder(batch=2).batch == 2
+
+
+def test_caches_bound_as_past_and_present_in_one_memory(source: onnx.ModelProto) -> None:
+    """Each step's present takes the place of its past, one row longer."""
+    session, plain = numba_rt.InferenceSession(source.SerializeToString()), Plain(source)
+    names = [i.name for i in session.get_inputs() if i.name.startswith("past")]
+    memory = {name: np.full(HEADS * WIDTH * 16, np.nan, np.float32) for name in names}
+    for step in range(16):
+        token = np.array([[step % WORDS]], np.int64)
+        binding = session.io_binding()
+        binding.bind_cpu_input("input_ids", token)
+        binding.bind_cpu_input("attention_mask", np.ones((1, step + 1), np.int64))
+        binding.bind_cpu_input("position_ids", np.array([[step]], np.int64))
+        for name, buffer in memory.items():
+            present = name.replace("past_key_values", "present")
+            address = buffer.ctypes.data
+            binding.bind_input(name, "cpu", 0, np.float32, (1, HEADS, step, WIDTH), address)
+            binding.bind_output(present, "cpu", 0, np.float32, (1, HEADS, step + 1, WIDTH), address)
+        binding.bind_output("logits")
+        session.run_with_iobinding(binding)
+        close(binding.copy_outputs_to_cpu()[-1], plain.step(token))

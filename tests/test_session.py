@@ -311,3 +311,25 @@ def test_an_output_bound_to_the_memory_of_an_input(ours: InferenceSession) -> No
     binding.bind_ortvalue_output("y", OrtValue(memory))
     ours.run_with_iobinding(binding)
     np.testing.assert_array_equal(memory, expected)
+
+
+def test_an_output_bound_to_the_memory_of_an_element_of_a_sequence() -> None:
+    info, sequence = helper.make_tensor_value_info, helper.make_tensor_sequence_value_info
+    nodes = [
+        helper.make_node("SequenceAt", ["s", "first"], ["a"]),
+        helper.make_node("Neg", ["a"], ["y"]),
+        helper.make_node("SequenceInsert", ["s", "y"], ["longer"]),
+        helper.make_node("SequenceAt", ["longer", "second"], ["b"]),
+        helper.make_node("Neg", ["b"], ["z"]),
+    ]
+    stored = [numpy_helper.from_array(np.array(i), name) for i, name in enumerate(("first", "second"))]
+    outputs = [info(name, TensorProto.FLOAT, (3,)) for name in "yz"]
+    graph = helper.make_graph(nodes, "g", [sequence("s", TensorProto.FLOAT, (3,))], outputs, stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    elements = [np.full(3, value, np.float32) for value in (1, 2)]
+    binding = (session := InferenceSession(model)).io_binding()
+    binding.bind_ortvalue_input("s", OrtValue(elements))
+    binding.bind_ortvalue_output("y", OrtValue(elements[1]))
+    binding.bind_output("z")
+    session.run_with_iobinding(binding)
+    assert [x.tolist() for x in binding.copy_outputs_to_cpu()] == [[-1] * 3, [-2] * 3]
