@@ -63,12 +63,19 @@ class Instance:
         spot: _Spot,
     ) -> np.ndarray | None:
         """The array of a view; for inputs and outputs None, and a note of where it will go."""
-        if isinstance(view.source, np.ndarray):
-            key: tuple[object, ...] = (id(view.source), view.shape, view.dtype, view.offset)
+        source = view.source
+        if isinstance(source, np.ndarray):
+            if (
+                type(source) is np.ndarray
+                and source.flags.carray
+                and _is_same(source.shape, source.dtype, view)
+            ):
+                return source
+            key: tuple[object, ...] = (id(source), view.shape, view.dtype, view.offset)
             if key not in arrays:
-                arrays[key] = part(view.source, view.shape, view.dtype, view.offset)
+                arrays[key] = part(source, view.shape, view.dtype, view.offset)
             return arrays[key]
-        place: Place = self.plan.places[id(view.source)]
+        place: Place = self.plan.places[id(source)]
         if place.kind == "status":
             return self.status[place.index]
         key = (place.kind, place.index, view.shape, view.dtype, view.offset)
