@@ -45,7 +45,7 @@ class Case:
         """The operator with its attributes, as the converter would make it."""
         cls = get(self.domain, self.op_type)
         assert cls is not None, f"{self.op_type} is not registered"
-        attributes = dict(self.attributes)
+        attributes = {k: tuple(v) if isinstance(v, list) else v for k, v in self.attributes.items()}
         if "n_outputs" in getattr(cls, "__annotations__", {}):
             attributes["n_outputs"] = self.n_outputs
         return cls(**attributes)
