@@ -74,6 +74,8 @@ class Graph:
         self.metadata: dict[str, str] = {}
         self.strict = False
         """Whether only algorithms whose rounding is that of plain sums may be chosen."""
+        self.derived: dict[object, tuple[list[Value], Value]] = {}
+        """Constants with several readers, each with what was made of it, once for all of them."""
         self._names: set[str] = set()
 
     # -- building ---------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from numba_rt.optimize.simplify import LINEAR, NO_MOVES, SIMPLIFY
 
 PIPELINE: tuple[Callable[[Graph, Report], None], ...] = (
     widen_halves,  # first: everything below then sees float32
+    merge_common,  # before folding: what is the same is then computed, and kept, once
     fold_constants,  # before rules: many ask whether an operand is constant
     take_known_branches,  # when facts are best known; what follows then sees one graph
     lift_sizes,  # before rules: a value read only for its shape would count as read elsewhere
@@ -81,3 +82,4 @@ def _optimize(graph: Graph, report: Report, steps: tuple[Callable[[Graph, Report
     infer_facts(graph, report)
     for step in steps:
         step(graph, report)
+    graph.derived.clear()

@@ -16,6 +16,9 @@ from numba_rt.optimize.infer import infer_node
 from numba_rt.optimize.report import Report
 from numba_rt.optimize.rule import replace_value
 
+SAMPLES = 64
+"""Elements of a large constant that are looked at first, to find those that may be equal."""
+
 FOLD_LIMIT = 1 << 28
 """Larger results (in bytes) are computed at run time, not stored in the model."""
 
@@ -117,9 +120,9 @@ def merge_common(graph: Graph, report: Report) -> None:
     constants: dict[object, Value] = {}
     for value in graph.constants():
         array = value.constant
-        if array is not None and array.nbytes <= SMALL and array.dtype != STRING:
-            first = constants.setdefault((array.dtype, array.shape, array.tobytes()), value)
-            if not graph.is_output(value):
+        if array is not None and array.dtype != STRING and not graph.is_output(value):
+            first = constants.setdefault((array.dtype, array.shape, _some_of(array)), value)
+            if first is not value and _same(array, first.constant):
                 graph.replace(value, first)
     for node in list(graph.nodes):
         key = node.op.key()
@@ -136,6 +139,23 @@ def merge_common(graph: Graph, report: Report) -> None:
             graph.replace(value, kept)
         graph.remove([node])
         report.fire("merge_common", node.describe())
+
+
+def _some_of(array: np.ndarray) -> bytes:
+    """All elements of a small array, a few of a large one."""
+    if array.nbytes <= SMALL:
+        return array.tobytes()
+    return np.asarray(array.flat[:: max(1, array.size // SAMPLES)]).tobytes()
+
+
+def _same(array: np.ndarray, other: np.ndarray | None) -> bool:
+    """Whether two arrays of one dtype and shape, with the same samples, are equal bit by bit."""
+    if array.nbytes <= SMALL or array is other:
+        return True
+    if other is None:
+        return False
+    ours, theirs = (np.ascontiguousarray(x).reshape(-1).view(np.uint8) for x in (array, other))
+    return np.array_equal(ours, theirs)
 
 
 def remove_dead(graph: Graph, report: Report) -> None:

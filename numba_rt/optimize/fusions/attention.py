@@ -233,14 +233,19 @@ class SharedProjections(Rule):
         node, inputs = m.attention, list(m.attention.inputs)
         found = _projections(node)
         products = [p for _, p in found.values()]
-        weights = [_weights(p) for p in products]
-        widths = [w.shape[1] for w in weights]
+        key = tuple((id(p.inputs[1]), p.op.transB, p.op.alpha) for p in products)
+        _, weights = op.graph.derived.get(key, (None, None))
+        if weights is None:
+            weights = op.constant(np.concatenate([_weights(p) for p in products], 1))
+            if all(len(p.inputs[1].uses) > 1 for p in products):
+                op.graph.derived[key] = [p.inputs[1] for p in products], weights
+        widths = [int(p.outputs[0].fact.shape[-1]) for p in products]
         bias = None
         if any(_has(p, 2) for p in products):
             none = [np.zeros(w, np.float32) for w in widths]
             given = [p.inputs[2].constant if _has(p, 2) else None for p in products]
             bias = np.concatenate([z if x is None else x for x, z in zip(given, none, strict=True)])
-        made = op.FusedMatMul(products[0].inputs[0], np.concatenate(weights, 1), bias)
+        made = op.FusedMatMul(products[0].inputs[0], weights, bias)
         parts = op.Split(
             made, np.array(widths, np.int64), axis=-1, outputs=len(widths), n_outputs=len(widths)
         )
