@@ -72,25 +72,13 @@ def set_dimensions(model: d.ModelDef, sizes: Mapping[str, int]) -> list[str]:
 
 
 def _dimensions(model: d.ModelDef) -> Iterator[d.DimensionDef]:
-    infos = [v for g in graphs_in(graph_of(model)) for v in (*g.input, *g.output, *g.value_info)]
+    infos = [v for g in d.graphs_in(graph_of(model)) for v in (*g.input, *g.output, *g.value_info)]
     types = [info.type for info in infos]
     while types:
         declared = types.pop()
         if declared is not None:
             types.append(declared.element)
             yield from declared.shape.dim if declared.shape is not None else ()
-
-
-def graphs_in(graph: d.GraphDef) -> Iterator[d.GraphDef]:
-    """The graph and those of its nodes, inside out."""
-    pending = [graph]
-    while pending:
-        found = pending.pop()
-        yield found
-        for node in found.node:
-            for attribute in node.attribute:
-                pending += [attribute.g] if attribute.g is not None else []
-                pending += attribute.graphs
 
 
 def choose_outputs(model: d.ModelDef, names: Sequence[str]) -> list[str]:
@@ -176,7 +164,7 @@ def store_halves(model: d.ModelDef, name: str) -> list[str]:
     if versions.get("ai.onnx", 0) < least:
         raise InputError(f"weights in {name} need opset {least}: the model has {versions.get('ai.onnx', 0)}")
     count, kept = 0, []
-    for graph in graphs_in(graph_of(model)):
+    for graph in d.graphs_in(graph_of(model)):
         given = {v.name for v in graph.input}
         casts = []
         for tensor in graph.initializer:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,7 @@ from converter.read import read
 from converter.types import to_fact
 from numba_rt.dtypes import STRING, from_onnx, stored_bytes
 from numba_rt.errors import LoadError
-from numba_rt.format.definition import GraphDef, NodeDef, TensorDef
+from numba_rt.format.definition import NodeDef, TensorDef, graphs_in
 from numba_rt.graph import Fact
 
 
@@ -42,7 +41,7 @@ def overview(source: str | os.PathLike[str] | bytes | Any) -> Overview:
     model = read(source)
     if model.graph is None:
         raise LoadError("the model holds no graph")
-    graphs = list(_graphs(model.graph))
+    graphs = list(graphs_in(model.graph))
     nodes = [n for g in graphs for n in g.node] + [n for f in model.functions for n in f.node]
     tensors = [t for g in graphs for t in g.initializer]
     tensors += [t.values for g in graphs for t in g.sparse_initializer if t.values is not None]
@@ -69,17 +68,6 @@ def overview(source: str | os.PathLike[str] | bytes | Any) -> Overview:
 
 def _name(node: NodeDef) -> str:
     return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
-
-
-def _graphs(graph: GraphDef) -> Iterator[GraphDef]:
-    pending = [graph]
-    while pending:
-        found = pending.pop()
-        yield found
-        for node in found.node:
-            for attribute in node.attribute:
-                pending += [attribute.g] if attribute.g is not None else []
-                pending += attribute.graphs
 
 
 def _nbytes(tensor: TensorDef) -> int:

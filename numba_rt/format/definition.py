@@ -293,3 +293,15 @@ def tensors_in(part: Any) -> Iterator[TensorDef]:
     elif part is not None and not isinstance(part, str | int | float | np.ndarray | bytes):
         for field in fields(part):
             yield from tensors_in(getattr(part, field.name))
+
+
+def graphs_in(graph: GraphDef) -> Iterator[GraphDef]:
+    """The graph and those of its nodes, inside out."""
+    pending = [graph]
+    while pending:
+        found = pending.pop()
+        yield found
+        for node in found.node:
+            for attribute in node.attribute:
+                pending += [attribute.g] if attribute.g is not None else []
+                pending += attribute.graphs
