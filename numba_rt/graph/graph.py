@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,8 +74,7 @@ class Graph:
         self.metadata: dict[str, str] = {}
         self.strict = False
         """Whether only algorithms whose rounding is that of plain sums may be chosen."""
-        self.derived: dict[object, tuple[list[Value], Value]] = {}
-        """Constants with several readers, each with what was made of it, once for all of them."""
+        self._derived: dict[object, tuple[Sequence[Value], Value]] = {}
         self._names: set[str] = set()
 
     # -- building ---------------------------------------------------------------------------
@@ -97,6 +96,20 @@ class Graph:
     def constant(self, array: np.ndarray, name: str = "const") -> Value:
         """A value stored in the model."""
         return Value(self.fresh_name(name), Fact.of(np.asarray(array)))
+
+    def derived(self, sources: Sequence[Value], how: object, make: Callable[[], np.ndarray]) -> Value:
+        """The constant that `make` makes of constants in the way `how`: once, while others read them too."""
+        key = (how, *[id(v) for v in sources])
+        _, made = self._derived.get(key, (None, None))
+        if made is None:
+            made = self.constant(make(), sources[0].name)
+            if all(len(v.uses) > 1 for v in sources):
+                self._derived[key] = sources, made
+        return made
+
+    def forget_derived(self) -> None:
+        """Let go of what was kept for other readers."""
+        self._derived.clear()
 
     def node(
         self,

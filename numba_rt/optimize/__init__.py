@@ -82,4 +82,4 @@ def _optimize(graph: Graph, report: Report, steps: tuple[Callable[[Graph, Report
     infer_facts(graph, report)
     for step in steps:
         step(graph, report)
-    graph.derived.clear()
+    graph.forget_derived()

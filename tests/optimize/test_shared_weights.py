@@ -52,7 +52,7 @@ def test_equal_weights_are_packed_once(weights: list[np.ndarray], distinct: int)
     packed = weights_of(graph)
     assert len(packed) == len(weights)
     assert len({id(v) for v in packed}) == distinct
-    assert not graph.derived
+    assert not graph._derived
     x = np.random.default_rng(1).standard_normal((3, 40), np.float32)
     expected = x
     for w in weights:

@@ -233,12 +233,11 @@ class SharedProjections(Rule):
         node, inputs = m.attention, list(m.attention.inputs)
         found = _projections(node)
         products = [p for _, p in found.values()]
-        key = tuple((id(p.inputs[1]), p.op.transB, p.op.alpha) for p in products)
-        _, weights = op.graph.derived.get(key, (None, None))
-        if weights is None:
-            weights = op.constant(np.concatenate([_weights(p) for p in products], 1))
-            if all(len(p.inputs[1].uses) > 1 for p in products):
-                op.graph.derived[key] = [p.inputs[1] for p in products], weights
+        weights = op.graph.derived(
+            [p.inputs[1] for p in products],
+            tuple((p.op.transB, p.op.alpha) for p in products),
+            lambda: np.concatenate([_weights(p) for p in products], 1),
+        )
         widths = [int(p.outputs[0].fact.shape[-1]) for p in products]
         bias = None
         if any(_has(p, 2) for p in products):

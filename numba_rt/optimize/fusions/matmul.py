@@ -323,11 +323,7 @@ class PackWeights(Rule):
     def replace(op, m):
         b, trans = m.b.constant, m.matmul.op.transB
         columns = b.shape[0] if trans else b.shape[1]
-        _, packed = op.graph.derived.get((id(m.b), trans), (None, None))
-        if packed is None:
-            packed = op.constant(pack_matrix(b, transposed=trans), m.b.name)
-            if len(m.b.uses) > 1:
-                op.graph.derived[id(m.b), trans] = [m.b], packed
+        packed = op.graph.derived([m.b], trans, lambda: pack_matrix(b, transposed=trans))
         inputs = [m.a, packed, *m.matmul.inputs[2:]]
         return _with(op, m, inputs, packed=columns, transB=False)
 
