@@ -9,17 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from numba_rt.graph import Dim, Fact, Graph, Sym
-from numba_rt.model import Model
-from numba_rt.optimize.rule import Builder
-
-
-def f32(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
-def i64(*values: int) -> np.ndarray:
-    return np.array(values, np.int64)
+from tests.optimize.expressions import check_rules, f32, i64, make
 
 
 def conv(op, x, channels=8, own=4, k=1, seed=1, **attributes):
@@ -39,19 +29,6 @@ class Layout:
     refuses: str = ""
     symbolic: tuple[int, ...] = (0,)
     """Axes of the first input that are symbolic."""
-
-
-def make(case: Layout, optimized: bool) -> Model:
-    graph = Graph(case.name)
-    values = []
-    for k, array in enumerate(case.inputs):
-        shape: tuple[Dim, ...] = array.shape
-        if k == 0:
-            shape = tuple(Sym(f"d{a}") if a in case.symbolic else d for a, d in enumerate(array.shape))
-        values.append(graph.input(f"x{k}", Fact(array.dtype, shape)))
-    made = case.build(Builder(graph), *values)
-    graph.outputs = list(made) if isinstance(made, tuple) else [made]
-    return Model(graph, threads=1, optimized=optimized)
 
 
 def between(f: Callable[..., Any], out: int = 8) -> Callable[..., Any]:
@@ -101,7 +78,4 @@ def check(case: Layout) -> None:
     assert left["Transpose"] == case.transposes, fused.graph.nodes
     for op_type, count in Counter(case.ops).items():
         assert left[op_type] >= count, fused.graph.nodes
-    for rule in case.fires:
-        assert rule in fused.report.counts(), f"{rule} did not fire:\n{fused.report}"
-    if case.refuses:
-        assert any(case.refuses in reason for _, _, reason in fused.report.refused), fused.report
+    check_rules(case, fused)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from numba_rt.graph import Sym
-from tests.optimize.test_fusions import Fusion, f32, i64, make
+from tests.optimize.expressions import f32, i64, make
+from tests.optimize.test_fusions import Fusion
 
 HIDDEN = np.where(np.tril(np.ones((6, 6))), np.float32(0), np.float32(-np.inf))
 LEFT = ("FusedAttention",)

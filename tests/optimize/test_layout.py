@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.optimize.expressions import f32, i64
 from tests.optimize.images import (
     Layout,
     after,
@@ -15,9 +16,7 @@ from tests.optimize.images import (
     check,
     conv,
     depthwise,
-    f32,
     grouped,
-    i64,
     shuffle,
     split_in_two,
     squeeze_excite,

@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.optimize.expressions import f32, i64
 from tests.optimize.images import (
     Layout,
     between,
     check,
     conv,
     depthwise,
-    f32,
     grouped,
-    i64,
     shuffle,
     split_in_two,
     squeeze_excite,
