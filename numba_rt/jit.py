@@ -105,12 +105,6 @@ class Kernel:
             dispatcher._cache = self.cache
         return dispatcher
 
-    def build(self, parallel: bool) -> Any:
-        """What runs the kernel; one function does for one thread and for many."""
-        return self.dispatcher
-
-    parallel = serial = dispatcher
-
     def entry(self, args: tuple[Any, ...]) -> Callable[..., None]:
         """Machine code for arguments of these types: the fastest call, without a choice by type.
 

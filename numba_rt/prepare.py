@@ -51,13 +51,11 @@ def stats() -> kernel_cache.Stats:
     return replace(kernel_cache.stats)
 
 
-def prepare(
-    requests: Iterable[tuple[Kernel, bool, tuple[Any, ...]]], progress: Progress | None = None
-) -> Prepared:
+def prepare(requests: Iterable[tuple[Kernel, tuple[Any, ...]]], progress: Progress | None = None) -> Prepared:
     """Makes kernels ready to run.
 
     Args:
-        requests: Kernel, whether it will run on several threads, and its arguments or their types.
+        requests: Kernel, and its arguments or their types.
         progress: Called before each compilation with the number done, their total, and the name of
             the next kernel; by default a line on stderr, which `NUMBA_RT_PROGRESS=0` turns off.
     """
@@ -65,7 +63,7 @@ def prepare(
         return Prepared(0, 0, 0.0)
     start = time.perf_counter()
     before = stats()
-    jobs = dict.fromkeys(_Job(kernel, kernel.signature(args)) for kernel, _, args in requests)
+    jobs = dict.fromkeys(_Job(kernel, kernel.signature(args)) for kernel, args in requests)
     missing = []
     for job in jobs:
         if job.is_ready():

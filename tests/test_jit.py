@@ -167,7 +167,7 @@ def test_a_kernel_of_a_notebook_has_a_region(cache: Path) -> None:
 def test_prepare_counts_and_repeats_nothing(cache: Path) -> None:
     module = make(scale("f", 2.0), scale("g", 3.0))
     args = (np.ones(5), np.empty(5), 2)
-    requests = [(module.f, True, args), (module.f, False, args), (module.g, True, module.g.signature(args))]
+    requests = [(module.f, args), (module.f, args), (module.g, module.g.signature(args))]
     seen = []
     made = jit.prepare(requests, progress=lambda *step: seen.append(step))
     assert (made.loaded, made.compiled) == (0, 2)
@@ -178,7 +178,7 @@ def test_prepare_counts_and_repeats_nothing(cache: Path) -> None:
         else jit.prepare(requests).compiled == 0
     )
     fresh = jit.Kernel(module.f.function, module.f.fastmath)
-    made = jit.prepare([(fresh, True, args)])
+    made = jit.prepare([(fresh, args)])
     assert (made.loaded, made.compiled) == (1, 0)
 
 
@@ -241,7 +241,7 @@ def test_threads_may_build_the_same_kernel(cache: Path) -> None:
 
     def work(y: np.ndarray) -> None:
         barrier.wait()
-        jit.prepare([(module.f, True, (x, y, 2))])
+        jit.prepare([(module.f, (x, y, 2))])
         for _ in range(50):
             module.f(x, y, 2)
 
@@ -264,9 +264,9 @@ def never(context, x):
     raise AssertionError
 f = jit.load_generated("plain", {HEAD + scale("f", 2.0)!r}).f
 x, y = np.ones(5), np.empty(5)
-made = jit.prepare([(f, True, (x, y, 2))])
+made = jit.prepare([(f, (x, y, 2))])
 f(x, y, 2)
-assert (y == 2).all() and f.entry((x, y, 2)) is f.function and f.build(True) is f.function
+assert (y == 2).all() and f.entry((x, y, 2)) is f.function and f.dispatcher is f.function
 print(jit.DISABLED, made.compiled, jit.stats().compiled)
 """
     assert run(code, tmp_path, NUMBA_DISABLE_JIT="1").split() == ["True", "0", "0"]

@@ -54,7 +54,7 @@ from numba_rt import jit
 module = jit.load_generated("shared", {source!r})
 kernels = [getattr(module, f"f{{i}}") for i in range(4)]
 x, y = np.ones(9), np.empty(9)
-made = jit.prepare([(kernel, True, (x, y, 2)) for kernel in kernels])
+made = jit.prepare([(kernel, (x, y, 2)) for kernel in kernels])
 for i, kernel in enumerate(kernels):
     kernel(x, y, 2)
     assert (y == i).all()

@@ -111,7 +111,7 @@ def activation_address() -> int:
     """Address of the compiled function, for `activate`; valid in this process."""
     address = np.zeros(1, np.int64)
     if not DISABLED:
-        _write_address.serial(address)
+        _write_address.dispatcher(address)
     return int(address[0])
 
 

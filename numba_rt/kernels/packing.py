@@ -64,7 +64,7 @@ def pack_matrix(b: np.ndarray, transposed: bool = False) -> np.ndarray:
     packed = aligned_empty(packed_size(k, n))
     g = np.array([1, 1, k, n, columns, 0, 0], np.int64)
     args = (np.empty(1, np.float32), g, packed, tasks)  # the weights themselves may be read-only
-    prepare([(pack, tasks > 1, args)])
+    prepare([(pack, args)])
     pack.entry(args)(b.reshape(-1), g, packed, tasks)
     return packed
 

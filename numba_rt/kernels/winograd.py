@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numba_rt import threads
-from numba_rt.jit import DISABLED, kernel, prange, prepare, u
+from numba_rt.jit import kernel, prange, prepare, u
 from numba_rt.kernels.activation import activate, activation_address
 from numba_rt.kernels.conv import Window
 from numba_rt.kernels.packing import NR, aligned_empty
@@ -49,10 +49,8 @@ def pack_winograd(w: np.ndarray, size: int) -> np.ndarray:
     packed = aligned_empty(n * n * panels * c * NR)
     g, work = np.array([oc, c, n], np.int64), np.empty(tasks * (9 + 3 * n) * NR)
     args = (np.empty(1, np.float32), transform.g, g, work, packed, tasks)  # w itself may be read-only
-    if not DISABLED:
-        prepare([(pack_filters, tasks > 1, args)])
-    pack = pack_filters.build(tasks > 1) if DISABLED else pack_filters.entry(args)
-    pack(np.ascontiguousarray(w).reshape(-1), transform.g, g, work, packed, tasks)
+    prepare([(pack_filters, args)])
+    pack_filters.entry(args)(np.ascontiguousarray(w).reshape(-1), transform.g, g, work, packed, tasks)
     return packed.reshape(n * n, panels, c, NR)
 
 

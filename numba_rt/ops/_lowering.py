@@ -100,13 +100,17 @@ class Call:
     """One kernel call of a plan."""
 
     kernel: Kernel
-    parallel: bool
     args: list[Any]
     node: Any = None
     own: list[Any] = field(default_factory=list)
     """Where views lie that are not of values: scratches, guards and constants."""
     entry: Callable[..., None] | None = None
     """Machine code for its arguments, once it is known."""
+
+    @property
+    def tasks(self) -> int:
+        """Into how many parts its work is cut."""
+        return int(self.args[-1])
 
 
 class Lowering:
@@ -205,4 +209,4 @@ class Lowering:
                     raise ValueError(f"{kernel.name} is given rows that are apart")
                 if type(arg.source) is not Value:
                     own.append(arg.source)
-        self.calls.append(Call(kernel, args[-1] > 1, list(args), self.node, own))
+        self.calls.append(Call(kernel, list(args), self.node, own))

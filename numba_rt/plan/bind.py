@@ -199,7 +199,7 @@ def _prepare_kernels(calls: list[Call]) -> None:
     missing = {s: call for call, s in zip(new, signatures, strict=True) if s not in _entries}
     if missing:
         wanted = [(s, call, tuple(_types[i] for i in s[1:])) for s, call in missing.items()]
-        jit.prepare([(call.kernel, call.parallel, types) for _, call, types in wanted])
+        jit.prepare([(call.kernel, types) for _, call, types in wanted])
         _entries.update((s, call.kernel.entry(types)) for s, call, types in wanted)
     for call, signature in zip(new, signatures, strict=True):
         call.entry = _entries[signature]

@@ -64,7 +64,7 @@ class Plan:
     @cached_property
     def threads(self) -> int:
         """Threads its parallel calls use; 1 if there are none."""
-        return max((call.args[-1] for call in self.calls if call.parallel), default=1)
+        return max((call.tasks for call in self.calls), default=1)
 
     @cached_property
     def nbytes(self) -> int:
@@ -92,7 +92,7 @@ class Plan:
 
     def _row(self, call: Call) -> list[str]:
         views = [a for a in call.args if isinstance(a, View)]
-        tasks = call.args[-1] if call.parallel else 1
+        tasks = call.tasks
         kernel = call.kernel.name + (f" ×{tasks}" if tasks > 1 else "")
         where = self._where(call, views[-1]) if views else ""
         if call.node is None:

@@ -164,7 +164,7 @@ def row_addresses(kernel: int, stride: int) -> np.ndarray:
     """Addresses of the tiles of a family by width, the argument `tiles` of `row_tile`."""
     addresses = np.zeros(max(WIDTHS) + 1, np.int64)
     if not DISABLED:
-        _WRITERS[kernel, stride].serial(addresses)
+        _WRITERS[kernel, stride].dispatcher(addresses)
     return addresses
 
 

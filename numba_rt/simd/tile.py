@@ -36,7 +36,7 @@ def tile_addresses() -> np.ndarray:
     """Addresses of the tiles by height, the argument `tiles` of `tile`; valid in this process."""
     addresses = np.zeros(ISA.mr + 1, np.int64)
     if not DISABLED:
-        _write_addresses.serial(addresses)
+        _write_addresses.dispatcher(addresses)
     return addresses
 
 

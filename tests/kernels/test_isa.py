@@ -77,7 +77,7 @@ SCRIPT = textwrap.dedent(
     for m, n, k in ((1, 40, 30), (7, 16, 5), (33, 33, 33), (13, 50, 1100)):
         a, b = rng.standard_normal((m, k), np.float32), rng.standard_normal((k, n), np.float32)
         bias, c = rng.standard_normal(n, np.float32), np.empty((m, n), np.float32)
-        gemm.serial(a.reshape(-1), pack_b(b).reshape(-1), bias, NO_VECTOR, NO_ROWS, tile_addresses(),
+        gemm.dispatcher(a.reshape(-1), pack_b(b).reshape(-1), bias, NO_VECTOR, NO_ROWS, tile_addresses(),
                     product(m, n, k, bias=True), epilogue(lo=0.0), c.reshape(-1), 1)
         expected = np.maximum(a.astype(np.float64) @ b + bias, 0)
         np.testing.assert_allclose(c, expected, rtol=1e-4, atol=1e-4)
@@ -85,7 +85,7 @@ SCRIPT = textwrap.dedent(
         window = Window(1, (4, 9), 21, (taps, taps))
         x, w = rng.standard_normal((4, 9, 21), np.float32), rng.standard_normal((taps, taps, 21), np.float32)
         y = np.empty((*window.out, 21), np.float32)
-        depthwise.serial(x.reshape(-1), w.reshape(-1), NO_VECTOR, NO_VECTOR, depthwise_tiles(window),
+        depthwise.dispatcher(x.reshape(-1), w.reshape(-1), NO_VECTOR, NO_VECTOR, depthwise_tiles(window),
                          depthwise_sizes(window), epilogue(), y.reshape(-1), 1)
         windows = np.lib.stride_tricks.sliding_window_view(x, (taps, taps), (0, 1))
         np.testing.assert_allclose(y, np.einsum("hwcij,ijc->hwc", windows, w), rtol=1e-4, atol=1e-4)
