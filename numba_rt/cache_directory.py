@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import hashlib
 import os
-import platform
 import shutil
 import sys
 import tempfile
@@ -15,10 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import llvmlite
-import numba
-import numpy as np
-from numba.core.registry import cpu_target
+from numba_rt.toolchain import identity
 
 _UNUSED_SECONDS = 30 * 86400
 
@@ -49,12 +45,8 @@ def store() -> Store:
 @cache
 def toolchain() -> str:
     """Name of the compiler, its options and the processor it compiles for."""
-    config = numba.config
-    flags = (config.OPT, config.LOOP_VECTORIZE, config.SLP_VECTORIZE, config.BOUNDSCHECK)
-    versions = (sys.version, np.__version__, numba.__version__, llvmlite.__version__)
-    target = (platform.system(), cpu_target.target_context.codegen().magic_tuple())
-    digest = hashlib.sha256(repr((versions, target, flags, config.DEBUGINFO_DEFAULT)).encode()).hexdigest()
-    return f"numba{numba.__version__}-{sys.implementation.cache_tag}-{digest[:12]}"
+    digest = hashlib.sha256(repr(identity()).encode()).hexdigest()
+    return f"numba-{sys.implementation.cache_tag}-{digest[:12]}"
 
 
 @cache

@@ -1,60 +1,107 @@
-"""Kernels: the only place that imports Numba's decorators.
+"""Kernels: functions of loops that run compiled.
 
 A kernel is a module-level function decorated with `@kernel`. It is compiled lazily, per signature,
-and cached on disk. Its arguments are taken to be different arrays, so that loops vectorise without
-checks; one that may get the same array twice, to work in place, reads each element before it
-writes it. Before its `prange` loop it may only compute scalars, because each task repeats that;
-what follows the loop runs once, when all tasks are done.
+and cached on disk; Numba is imported when something must be compiled. Its arguments are taken to be
+different arrays, so that loops vectorise without checks; one that may get the same array twice, to work
+in place, reads each element before it writes it. Before its `prange` loop it may only compute scalars,
+because each task repeats that; what follows the loop runs once, when all tasks are done.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
-import hashlib
 import inspect
-import itertools
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
-from numba import prange
-from numba.core.bytecode import FunctionIdentity
-from numba.core.compiler import Compiler
-from numba.core.typing.typeof import Purpose, typeof
-from numba.extending import intrinsic
 
-from numba_rt import threads
+from numba_rt import machine_code, threads
+from numba_rt.errors import KernelError
+from numba_rt.frame import address_of, code_of, frame_of
 from numba_rt.generated import load_generated
-from numba_rt.kernel_cache import KernelCache, register_source, source_digest, source_text
+from numba_rt.kernel_cache import KernelCache, register_source
+from numba_rt.kernel_cache import stats as _stats
 from numba_rt.prepare import Prepared, prepare, stats
-from numba_rt.region import shared
+from numba_rt.toolchain import setting
 
 __all__ = [
     "DISABLED",
+    "Entry",
     "Kernel",
     "Prepared",
     "inline",
     "intrinsic",
     "kernel",
     "load_generated",
+    "overload",
     "prange",
     "prepare",
     "stats",
     "u",
 ]
 
-DISABLED = bool(numba.config.DISABLE_JIT)
+DISABLED = bool(setting("DISABLE_JIT"))
 """Whether NUMBA_DISABLE_JIT is set: kernels are then the Python functions they are written as."""
 
 u = np.uintp
 """Casts an index known to be non-negative; without it Numba adds a wrap-around branch for
 negative indices to every access, and the loop is not vectorised."""
 
+prange = range
+"""The loop of a kernel whose turns are shared between threads; as Python, a loop."""
+
 _STRICT = frozenset({"contract", "nsz"})
 _REASSOC = frozenset({"contract", "nsz", "reassoc", "arcp"})
+
+_FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
+
+Codes = tuple[str, ...]
+
+
+class Entry:
+    """Machine code of a kernel for arguments of certain types."""
+
+    __slots__ = ("address", "call", "codes", "name")
+
+    def __init__(self, name: str, codes: Codes, address: int) -> None:
+        self.name = name
+        self.codes = codes
+        self.address = address
+        self.call: Callable[[int], int] = _FUNCTION(address)
+        """Machine code that takes the address of a frame; not 0 if it failed."""
+
+    def __call__(self, *args: Any) -> None:
+        """Runs with these arguments.
+
+        Raises:
+            TypeError: They have other types, or an array is not C-contiguous and aligned.
+            KernelError: The kernel raised an exception.
+        """
+        frame = frame_of(self.codes, args)
+        self.run(address_of(frame))
+
+    def run(self, frame: int) -> None:
+        """Runs on the frame at an address.
+
+        Raises:
+            KernelError: The kernel raised an exception.
+        """
+        if self.call(frame):
+            raise failure(self.name)
+
+    def __repr__(self) -> str:
+        return f"<machine code of {self.name}({', '.join(self.codes)})>"
+
+
+def failure(name: str) -> KernelError:
+    """The error of a kernel that raised an exception, which compiled code cannot tell."""
+    return KernelError(f"kernel {name} raised an exception; set NUMBA_DISABLE_JIT=1 to see which")
 
 
 class Kernel:
@@ -71,68 +118,66 @@ class Kernel:
         self.name = function.__name__
         self.is_parallel = "prange" in function.__code__.co_names
         self._lock = threading.Lock()
-        self._dispatcher: Any = None
+        self._entries: dict[Codes, Entry] = {}
         self.cache = None if DISABLED else self._find_cache()
 
     def _find_cache(self) -> KernelCache | None:
-        path = _source_file(self.function)
+        path = source_file(self.function)
         if path is None:
             return None
         register_source(path)
         name = f"{self.function.__module__}.{self.function.__qualname__}"
         return KernelCache(name, path, (self.function.__code__.co_firstlineno, *sorted(self.fastmath)))
 
-    @property
-    def dispatcher(self) -> Any:
-        """Numba's view of the kernel; with NUMBA_DISABLE_JIT the function itself."""
-        if self._dispatcher is None:
-            with self._lock:
-                if self._dispatcher is None:
-                    self._dispatcher = self.function if DISABLED else self._dispatch()
-        return self._dispatcher
+    @staticmethod
+    def signature(args: tuple[Any, ...]) -> Codes:
+        """Types of arguments."""
+        return tuple(map(code_of, args))
 
-    def _dispatch(self) -> Any:
+    def is_ready(self, codes: Codes) -> bool:
+        """Whether the machine code for these types is in memory."""
+        return codes in self._entries
+
+    def entry(self, codes: Codes) -> Entry:
+        """Machine code for arguments of these types, from memory, the cache or the compiler."""
+        found = self._entries.get(codes)
+        if found is None:
+            with self._lock:
+                found = self._entries.get(codes)
+                if found is None:
+                    found = self._entries[codes] = Entry(self.name, codes, self._make(codes))
+        return found
+
+    def _make(self, codes: Codes) -> int:
         if self.is_parallel:
             threads.launch()
-        dispatcher = numba.njit(
-            fastmath=set(self.fastmath),
-            error_model="numpy",
-            nogil=True,
-            no_cfunc_wrapper=True,
-            pipeline_class=_KernelCompiler,
-        )(self.function)
+        image = None if self.cache is None else self.cache.load(codes)
+        address = None if image is None else machine_code.load(image)
+        if address is not None:
+            _stats.loaded += 1
+            return address
+        start = time.perf_counter()
+        image, address = compiler().compile_kernel(self, codes)
+        _stats.compiled += 1
+        _stats.compile_seconds += time.perf_counter() - start
         if self.cache is not None:
-            dispatcher._cache = self.cache
-        return dispatcher
-
-    def entry(self, args: tuple[Any, ...]) -> Callable[..., None]:
-        """Machine code for arguments of these types: the fastest call, without a choice by type.
-
-        Args:
-            args: Arguments as they will be passed, or their Numba types.
-        """
-        if DISABLED:
-            return self.function
-        return self.dispatcher.compile(self.signature(args))
-
-    @staticmethod
-    def signature(args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Numba types of arguments."""
-        return tuple(
-            arg if isinstance(arg, numba.types.Type) else typeof(arg, Purpose.argument) for arg in args
-        )
+            self.cache.save(codes, image)
+        return address
 
     def __call__(self, *args: Any) -> None:
         """Runs the kernel."""
-        dispatcher = self.dispatcher
+        if DISABLED:
+            self.function(*args)
+            return
+        entry = self.entry(self.signature(args))
         with threads.region_lock:
-            dispatcher(*args)
+            entry(*args)
 
     def __repr__(self) -> str:
         return f"<kernel {self.name}>"
 
 
-def _source_file(function: Callable[..., Any]) -> Path | None:
+def source_file(function: Callable[..., Any]) -> Path | None:
     """File a function comes from; one typed at a prompt has none, and is compiled in each session."""
     path = Path(inspect.getfile(function))
     return path if path.suffix == ".py" and path.is_file() else None
@@ -147,42 +192,6 @@ def _interpreted(function: Callable[..., None]) -> Callable[..., None]:
             function(*args)
 
     return run
-
-
-class _KernelCompiler(Compiler):
-    """Numba's pipeline for kernels: arguments are different arrays, and symbols are unique.
-
-    Numba numbers functions as they are compiled, so two processes may give the same symbol to
-    different versions of a function; when both are loaded, the linker would take one for both.
-    """
-
-    def compile_extra(self, func: Callable[..., None]) -> Any:
-        """Compiles with function numbers counted from a digest of all that the code depends on."""
-        flags = self.state.flags
-        flags.noalias = True
-        path = _source_file(func)
-        version = source_digest(path) if path else func.__code__.co_code
-        identity = repr(
-            (func.__module__, func.__qualname__, self.state.args, flags.get_mangle_string(), version)
-        )
-        start = int.from_bytes(hashlib.sha256(identity.encode()).digest()[:7])
-        saved = FunctionIdentity._unique_ids
-        FunctionIdentity._unique_ids = itertools.count(start)
-        try:
-            return super().compile_extra(_with_region(func, path))
-        finally:
-            FunctionIdentity._unique_ids = saved
-
-
-def _with_region(function: Callable[..., None], path: Path | None) -> Callable[..., None]:
-    """The function that is compiled; without source text its loop stays in the calling thread."""
-    if "prange" not in function.__code__.co_names:
-        return function
-    try:
-        text = source_text(path) if path else "".join(inspect.findsource(function)[0])
-    except OSError:
-        return function
-    return shared(function, text)
 
 
 class _KernelDecorator:
@@ -202,11 +211,67 @@ class _KernelDecorator:
 kernel = _KernelDecorator()
 
 
+# What kernels call, kept as it is written until something is compiled
+
+
+class Inline:
+    """A scalar helper compiled into the kernels that call it; called from Python, the function itself."""
+
+    fastmath = _STRICT
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.dispatcher: Any = None
+
+    def __call__(self, *args: Any) -> Any:
+        """The value, computed as Python does."""
+        return self.function(*args)
+
+
+class Intrinsic:
+    """A function that emits code, as `numba.extending.intrinsic` takes it."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.__name__, self.__doc__ = function.__name__, function.__doc__
+        self.function = function
+        self.made: Any = None
+
+
+@dataclass(frozen=True)
+class Overload:
+    """What is compiled for a Python function: `choose` is given Numba's types of the arguments."""
+
+    function: Callable[..., Any]
+    options: dict[str, Any]
+    choose: Callable[..., Any]
+
+
+_overloads: list[Overload] = []
+_install_lock = threading.Lock()
+
+intrinsic = Intrinsic
+
+
 def inline(function: Callable[..., Any]) -> Callable[..., Any]:
     """A scalar helper compiled into the kernels that call it."""
     if DISABLED:
         return function
-    path = _source_file(function)
+    path = source_file(function)
     if path is not None:
         register_source(path)
-    return numba.njit(fastmath=set(_STRICT), error_model="numpy", nogil=True)(function)
+    return Inline(function)
+
+
+def overload(function: Callable[..., Any], options: dict[str, Any], choose: Callable[..., Any]) -> None:
+    """States what kernels run for a Python function, as `numba.extending.overload` does."""
+    _overloads.append(Overload(function, options, choose))
+
+
+def compiler() -> Any:
+    """The module that compiles, with all it must know of the modules of kernels imported so far."""
+    from numba_rt import compiler as module
+
+    with _install_lock:
+        module.install(_overloads)
+    return module

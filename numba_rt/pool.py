@@ -7,7 +7,8 @@ import os
 import threading
 from collections import OrderedDict, deque
 
-from numba_rt.execute import Instance, aligned_empty
+from numba_rt.execute import aligned_empty
+from numba_rt.instance import Instance, instantiate
 from numba_rt.plan.plan import Plan
 
 MOST_PLANS = 64
@@ -34,7 +35,9 @@ class Lane:
             return found
         if plan.arena_bytes > self.arena.size:
             self._grow(plan.arena_bytes)
-        made = Instance(plan, self.arena, self.poison)
+        made = instantiate(plan, self.arena)
+        if self.poison:
+            made.poison(self.arena)
         for old in [p for p in self.instances if p.is_retired]:
             del self.instances[old]
         self.instances[plan] = made

@@ -8,12 +8,11 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
-
-import numba
+from typing import TYPE_CHECKING
 
 from numba_rt import kernel_cache
 from numba_rt.cache_directory import store
+from numba_rt.toolchain import setting
 
 if TYPE_CHECKING:
     from numba_rt.jit import Kernel
@@ -37,13 +36,10 @@ class Prepared:
 @dataclass(frozen=True)
 class _Job:
     kernel: Kernel
-    types: tuple[Any, ...]
-
-    def is_ready(self) -> bool:
-        return self.types in self.kernel.dispatcher.overloads
+    codes: tuple[str, ...]
 
     def is_cached(self) -> bool:
-        return self.kernel.cache is not None and self.kernel.cache.has(self.types)
+        return self.kernel.cache is not None and self.kernel.cache.has(self.codes)
 
 
 def stats() -> kernel_cache.Stats:
@@ -51,25 +47,24 @@ def stats() -> kernel_cache.Stats:
     return replace(kernel_cache.stats)
 
 
-def prepare(requests: Iterable[tuple[Kernel, tuple[Any, ...]]], progress: Progress | None = None) -> Prepared:
+def prepare(requests: Iterable[tuple[Kernel, tuple[str, ...]]], progress: Progress | None = None) -> Prepared:
     """Makes kernels ready to run.
 
     Args:
-        requests: Kernel, and its arguments or their types.
+        requests: Kernel, and the types of its arguments (`Kernel.signature`).
         progress: Called before each compilation with the number done, their total, and the name of
             the next kernel; by default a line on stderr, which `NUMBA_RT_PROGRESS=0` turns off.
     """
-    if numba.config.DISABLE_JIT:
+    if setting("DISABLE_JIT"):
         return Prepared(0, 0, 0.0)
     start = time.perf_counter()
     before = stats()
-    jobs = dict.fromkeys(_Job(kernel, kernel.signature(args)) for kernel, args in requests)
     missing = []
-    for job in jobs:
-        if job.is_ready():
+    for job in dict.fromkeys(_Job(kernel, codes) for kernel, codes in requests):
+        if job.kernel.is_ready(job.codes):
             continue
         if job.is_cached():
-            job.kernel.dispatcher.compile(job.types)
+            job.kernel.entry(job.codes)
         else:
             missing.append(job)
     if missing:
@@ -88,7 +83,7 @@ def _compile(jobs: list[_Job], progress: Progress) -> None:
             with _claim(job, wait=time.monotonic() < deadline) as is_ours:
                 if is_ours or job.is_cached():
                     progress(total - len(jobs), total, job.kernel.name)
-                    job.kernel.dispatcher.compile(job.types)
+                    job.kernel.entry(job.codes)
                     jobs.remove(job)
                     deadline = time.monotonic() + _PATIENCE_SECONDS
         if jobs:
@@ -103,7 +98,7 @@ def _claim(job: _Job, wait: bool) -> Iterator[bool]:
     if job.kernel.cache is None or not wait:
         yield True
         return
-    file = store().write / "locks" / f"{job.kernel.cache.file_name(job.types)}.lock"
+    file = store().write / "locks" / f"{job.kernel.cache.file_name(job.codes)}.lock"
     try:
         file.parent.mkdir(mode=0o700, exist_ok=True)
         lock = filelock.FileLock(file)

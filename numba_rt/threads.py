@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
+import importlib.machinery
+import importlib.util
 import os
 import site
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import TracebackType
-from typing import Any
-
-import llvmlite.binding as llvm
-import numba
-from numba.np.ufunc import parallel
+from types import ModuleType, TracebackType
+from typing import Any, NamedTuple
 
 from numba_rt.cores import cpu_quota, physical_cores
 from numba_rt.errors import InputError
+from numba_rt.toolchain import is_default, most_threads, package_folder
 
 _TBB_FILES = {"linux": "lib/libtbb.so.12", "darwin": "lib/libtbb.12.dylib", "win32": "Library/bin/tbb12.dll"}
 
@@ -59,7 +60,22 @@ _layer: Layer | None = None
 NO_THREADS = "numba_rt_no_threads"
 """Symbol of a word that compiled code reads: if it is not 0, loops stay in the calling thread."""
 _no_threads = ctypes.c_int64(0)
-llvm.add_symbol(NO_THREADS, ctypes.addressof(_no_threads))
+
+_MODULES = {"tbb": "tbbpool", "omp": "omppool", "workqueue": "workqueue"}
+"""Numba's extension modules by layer, in the order in which they are preferred."""
+_LEAST_TBB = 12060
+"""Interface of TBB that Numba's layer needs."""
+
+
+class _Pool(NamedTuple):
+    """Functions of the layer's library."""
+
+    parallel_for: int
+    get_count: Callable[[], int]
+    set_count: Callable[[int], None]
+
+
+_pool: _Pool
 
 
 def launch() -> None:
@@ -73,22 +89,71 @@ def layer() -> Layer:
     TBB comes first: the calling thread takes over the tasks of a thread that does not get a processor,
     where OpenMP waits for it. A layer the user chose, or launched, is kept.
     """
-    global _layer
+    global _layer, _pool
     if _layer is None:
         with _lock:
             if _layer is None:
-                _launch()
-                name = numba.threading_layer()
+                name, module = _launch()
+                _pool = _Pool(
+                    module.parallel_for,
+                    ctypes.CFUNCTYPE(ctypes.c_int)(module.get_num_threads),
+                    ctypes.CFUNCTYPE(None, ctypes.c_int)(module.set_num_threads),
+                )
                 if name == "workqueue":
                     region_lock.lock = threading.RLock()
                 _layer = Layer(name, is_concurrent=name != "workqueue", survives_fork=name != "omp")
     return _layer
 
 
-def _launch() -> None:
-    if not parallel._is_initialized:
-        _load_tbb()
-        parallel._launch_threads()
+def symbol(name: str) -> int | None:
+    """Address of what compiled code calls or reads here; nothing if it is not of this module."""
+    if name == NO_THREADS:
+        return ctypes.addressof(_no_threads)
+    if name not in ("numba_parallel_for", "get_num_threads"):
+        return None
+    launch()
+    return _pool.parallel_for if name == "numba_parallel_for" else _address(_pool.get_count)
+
+
+def _address(function: Callable[..., Any]) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0  # type: ignore[arg-type]
+
+
+def _launch() -> tuple[str, Any]:
+    """The layer's name and library, with threads started."""
+    _load_tbb()
+    if is_default("THREADING_LAYER") and is_default("THREADING_LAYER_PRIORITY"):
+        for name in _MODULES:
+            module = _library(name)
+            if module is not None:
+                ctypes.CFUNCTYPE(None, ctypes.c_int)(module.launch_threads)(most_threads())
+                ctypes.CFUNCTYPE(None, ctypes.c_int)(module.set_num_threads)(most_threads())
+                return name, module
+    from numba.np.ufunc import parallel
+
+    parallel._launch_threads()
+    name = parallel._threading_layer
+    return name, importlib.import_module(f"numba.np.ufunc.{_MODULES[name]}")
+
+
+def _library(name: str) -> ModuleType | None:
+    """Numba's library of a layer, without the rest of Numba; nothing if it is not there or cannot be used."""
+    if name == "tbb" and not _has_tbb():
+        return None
+    folder = package_folder("numba") / "np" / "ufunc"
+    for suffix in importlib.machinery.EXTENSION_SUFFIXES:
+        file = folder / f"{_MODULES[name]}{suffix}"
+        if file.is_file():
+            loader = importlib.machinery.ExtensionFileLoader(f"numba.np.ufunc.{_MODULES[name]}", str(file))
+            spec = importlib.util.spec_from_file_location(loader.name, file, loader=loader)
+            assert spec is not None
+            try:
+                module = importlib.util.module_from_spec(spec)
+                loader.exec_module(module)
+            except ImportError:
+                return None
+            return module
+    return None
 
 
 def _load_tbb() -> None:
@@ -103,12 +168,21 @@ def _load_tbb() -> None:
             return
 
 
+def _has_tbb() -> bool:
+    """Whether there is a TBB that is new enough."""
+    try:
+        library = ctypes.CDLL(Path(_TBB_FILES.get(sys.platform, "none")).name)
+        return int(library.TBB_runtime_interface_version()) >= _LEAST_TBB
+    except (OSError, AttributeError):
+        return False
+
+
 def default_count() -> int:
     """Threads of a model that does not say: the physical cores this process may use.
 
     `NUMBA_RT_NUM_THREADS` overrides it. Numba's own limit, `NUMBA_NUM_THREADS`, holds in any case.
     """
-    most = int(numba.config.NUMBA_NUM_THREADS)
+    most = most_threads()
     stated = os.environ.get("NUMBA_RT_NUM_THREADS", "").strip()
     if stated:
         if not stated.isdecimal() or int(stated) == 0:
@@ -123,7 +197,7 @@ def checked_count(count: int) -> int:
     """The number of threads a model asks for, or as many as Numba has."""
     if not isinstance(count, int) or count < 1:
         raise InputError(f"threads: expected a number of at least 1, found {count!r}")
-    return min(count, int(numba.config.NUMBA_NUM_THREADS))
+    return min(count, most_threads())
 
 
 def available(count: int) -> int:
@@ -144,15 +218,15 @@ class team:
 
     def __enter__(self) -> None:
         launch()
-        self.former = parallel._get_num_threads()
+        self.former = _pool.get_count()
         if self.former != self.count:
-            parallel._set_num_threads(self.count)
+            _pool.set_count(self.count)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.former != self.count:
-            parallel._set_num_threads(self.former)
+            _pool.set_count(self.former)
 
 
 def _after_fork() -> None:

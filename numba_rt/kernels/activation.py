@@ -10,11 +10,10 @@ import functools
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba.core import types
 
-from numba_rt.jit import DISABLED, inline, intrinsic, kernel, u
+from numba_rt.jit import DISABLED, compiler, inline, intrinsic, kernel, u
 from numba_rt.kernels import math as km
+from numba_rt.llvm import ir, types
 
 __all__ = ["ACTIVATIONS", "activate", "activation_address"]
 
@@ -34,9 +33,6 @@ the offset beta; LeakyRelu and Elu have alpha."""
 )
 
 f32 = np.float32
-_ARGUMENTS = (
-    types.Array(types.float32, 1, "C"), *[types.intp] * 5, types.float32, types.float32
-)  # fmt: skip
 
 
 @inline
@@ -111,7 +107,7 @@ def activation_address() -> int:
     """Address of the compiled function, for `activate`; valid in this process."""
     address = np.zeros(1, np.int64)
     if not DISABLED:
-        _write_address.dispatcher(address)
+        _write_address(address)
     return int(address[0])
 
 
@@ -125,10 +121,15 @@ def _store_address(context, address):
     return types.void(address), _emit_address
 
 
+def _arguments() -> tuple[Any, ...]:
+    """Types of the arguments of `_activate`."""
+    return (types.Array(types.float32, 1, "C"), *[types.intp] * 5, types.float32, types.float32)
+
+
 def _emit_address(context: Any, builder: ir.IRBuilder, signature: Any, args: list[ir.Value]) -> ir.Value:
-    dispatcher: Any = _activate
-    dispatcher.compile(_ARGUMENTS)
-    compiled = dispatcher.overloads[_ARGUMENTS]
+    dispatcher = compiler().inline_dispatcher(_activate)
+    dispatcher.compile(_arguments())
+    compiled = dispatcher.overloads[_arguments()]
     context.add_linking_libs([compiled.library])
     function = context.declare_function(builder.module, compiled.fndesc)
     target = context.make_array(signature.args[0])(context, builder, args[0]).data
@@ -138,13 +139,13 @@ def _emit_address(context: Any, builder: ir.IRBuilder, signature: Any, args: lis
 
 def _activate_intrinsic(context, address, y, start, rows, cols, ld, code, alpha, beta):
     """Applies activation `code` to `rows` rows of `cols` elements of y, `ld` apart, from element `start`."""
-    return types.void(types.intp, *_ARGUMENTS), _emit_call
+    return types.void(types.intp, *_arguments()), _emit_call
 
 
 def _emit_call(context: Any, builder: ir.IRBuilder, signature: Any, args: list[ir.Value]) -> ir.Value:
-    kind = context.call_conv.get_function_type(types.none, _ARGUMENTS)
+    kind = context.call_conv.get_function_type(types.none, _arguments())
     function = builder.inttoptr(args[0], kind.as_pointer())
-    context.call_conv.call_function(builder, function, types.none, _ARGUMENTS, args[1:])
+    context.call_conv.call_function(builder, function, types.none, _arguments(), args[1:])
     return context.get_dummy_value()
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils, types
 
 from numba_rt.jit import DISABLED, intrinsic
+from numba_rt.llvm import cgutils, ir, types
 
 __all__ = ["maximum", "minimum"]
 

@@ -13,10 +13,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba.core import types
-from numba.extending import overload
 
-from numba_rt.jit import inline
+from numba_rt.jit import inline, overload
+from numba_rt.llvm import types
 
 __all__ = ["cos", "erf", "exp", "exp_neg", "log", "sigmoid", "sin", "tanh"]
 
@@ -243,11 +242,12 @@ def _compile(
 ) -> None:
     """What kernels run for `function`: `single` for float32, `other` for other floats."""
 
-    @overload(function, jit_options=_OPTIONS)
     def choose(x):
         if x == types.float32:
             return single
         return other if isinstance(x, types.Float) else None
+
+    overload(function, _OPTIONS, choose)
 
 
 _compile(exp, _exp, _library_exp)

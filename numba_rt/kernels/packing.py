@@ -63,9 +63,9 @@ def pack_matrix(b: np.ndarray, transposed: bool = False) -> np.ndarray:
     pack, tasks = pack_columns if transposed else pack_rows, threads.default_count()
     packed = aligned_empty(packed_size(k, n))
     g = np.array([1, 1, k, n, columns, 0, 0], np.int64)
-    args = (np.empty(1, np.float32), g, packed, tasks)  # the weights themselves may be read-only
-    prepare([(pack, args)])
-    pack.entry(args)(b.reshape(-1), g, packed, tasks)
+    args = (b.reshape(-1), g, packed, tasks)
+    prepare([(pack, pack.signature(args))])
+    pack(*args)
     return packed
 
 

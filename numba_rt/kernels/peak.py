@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba.core import types
 
 from numba_rt.jit import DISABLED, intrinsic, kernel, prange, u
-from numba_rt.simd.emit import I64, Vectors, loop
+from numba_rt.llvm import ir, types
 from numba_rt.simd.isa import ISA
 
 CHAINS = 10
@@ -31,6 +29,8 @@ def _steps_intrinsic(context, values, start, steps):
 
 
 def _emit(context: Any, builder: ir.IRBuilder, signature: Any, args: list[ir.Value]) -> ir.Value:
+    from numba_rt.simd.emit import I64, Vectors, loop
+
     data = context.make_array(signature.args[0])(context, builder, args[0]).data
     vectors, lanes = Vectors(builder.module, ISA), ISA.lanes
     registers = [builder.gep(data, [builder.add(args[1], I64(n * lanes))]) for n in range(CHAINS + 1)]

@@ -48,9 +48,9 @@ def pack_winograd(w: np.ndarray, size: int) -> np.ndarray:
     n, panels, tasks = transform.patch, -(-oc // NR), threads.default_count()
     packed = aligned_empty(n * n * panels * c * NR)
     g, work = np.array([oc, c, n], np.int64), np.empty(tasks * (9 + 3 * n) * NR)
-    args = (np.empty(1, np.float32), transform.g, g, work, packed, tasks)  # w itself may be read-only
-    prepare([(pack_filters, args)])
-    pack_filters.entry(args)(np.ascontiguousarray(w).reshape(-1), transform.g, g, work, packed, tasks)
+    args = (np.ascontiguousarray(w).reshape(-1), transform.g, g, work, packed, tasks)
+    prepare([(pack_filters, pack_filters.signature(args))])
+    pack_filters(*args)
     return packed.reshape(n * n, panels, c, NR)
 
 

@@ -67,7 +67,7 @@ def _run_kernels(
     guards: list[tuple[Guard, np.ndarray]] = []
     for call in low.calls:
         args = [_realise(a, memory, guards) if isinstance(a, View) else a for a in call.args]
-        call.kernel.dispatcher(*args)
+        call.kernel(*args)
     for guard, status in guards:
         if status[0]:
             error = guard.message(int(status[1]))

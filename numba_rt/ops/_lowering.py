@@ -11,7 +11,7 @@ from typing import Any, ParamSpec
 import numpy as np
 
 from numba_rt.graph import Value
-from numba_rt.jit import Kernel
+from numba_rt.jit import Entry, Kernel
 from numba_rt.ops._parts import row_strides
 
 SERIAL_WORK = 32_768
@@ -104,7 +104,7 @@ class Call:
     node: Any = None
     own: list[Any] = field(default_factory=list)
     """Where views lie that are not of values: scratches, guards and constants."""
-    entry: Callable[..., None] | None = None
+    entry: Entry | None = None
     """Machine code for its arguments, once it is known."""
 
     @property

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
 from numba_rt import jit
 from numba_rt.errors import LoadError, NumbaRtError
+from numba_rt.frame import array_code, code_of
 from numba_rt.graph import Fact, Node, Value
 from numba_rt.kernels.move import copy_bits
 from numba_rt.ops._lowering import Call, Guard, Lowering, Scratch, View
@@ -194,38 +194,27 @@ def _taken_name(node: Node, reuse: Reuse) -> str:
 
 def _prepare_kernels(calls: list[Call]) -> None:
     """Load or compile what the calls need."""
+    if jit.DISABLED:
+        return
     new = [call for call in calls if call.entry is None]
-    signatures: list[tuple[Any, ...]] = [(call.kernel, *map(_type_number, call.args)) for call in new]
+    signatures = [(call.kernel, tuple(map(_code_of, call.args))) for call in new]
     missing = {s: call for call, s in zip(new, signatures, strict=True) if s not in _entries}
     if missing:
-        wanted = [(s, call, tuple(_types[i] for i in s[1:])) for s, call in missing.items()]
-        jit.prepare([(call.kernel, types) for _, call, types in wanted])
-        _entries.update((s, call.kernel.entry(types)) for s, call, types in wanted)
+        jit.prepare(missing)
+        _entries.update((s, call.kernel.entry(s[1])) for s, call in missing.items())
     for call, signature in zip(new, signatures, strict=True):
         call.entry = _entries[signature]
 
 
-_entries: dict[tuple[Any, ...], Callable[..., None]] = {}
-"""Machine code by kernel and numbers of the arguments' types."""
-_types: list[Any] = []
-_numbers: dict[object, int] = {}
+_entries: dict[tuple[jit.Kernel, tuple[str, ...]], jit.Entry] = {}
+"""Machine code by kernel and the types of its arguments."""
 
 
-def _type_number(arg: Any) -> int:
-    """Where the compiler's type of an argument is in `_types`; types are slow to make and to compare."""
-    if type(arg) is View:
-        key: object = (arg.dtype, len(arg.shape))
-    elif isinstance(arg, int | float | np.generic):
-        key = type(arg)
-    else:
-        key = jit.Kernel.signature((arg,))[0]
-    number = _numbers.get(key)
-    if number is None:
-        example = np.empty((1,) * arg.rank, arg.dtype) if isinstance(arg, View) else arg
-        with _lock:
-            _types.append(jit.Kernel.signature((example,))[0])
-            number = _numbers[key] = len(_types) - 1
-    return number
+@lru_cache
+def _array_code(dtype: np.dtype[Any], rank: int) -> str:
+    return array_code(dtype, rank)
 
 
-_lock = threading.Lock()
+def _code_of(arg: Any) -> str:
+    """The type of an argument."""
+    return _array_code(arg.dtype, len(arg.shape)) if type(arg) is View else code_of(arg)

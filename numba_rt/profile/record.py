@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from numba_rt.execute import Instance
+from numba_rt.instance import Instance, instantiate
 from numba_rt.plan import Plan
 from numba_rt.pool import Lane, TensorPool
 from numba_rt.profile.step import Step, Steps
@@ -264,14 +264,14 @@ class _Lane(Lane):
         return made
 
     def _timed(self, plan: Plan, parts: list[_Part]) -> Instance:
-        made, times, clock = Instance(plan, self.arena), self._times, time.perf_counter_ns
+        made, times, clock = instantiate(plan, self.arena), self._times, time.perf_counter_ns
 
         def note() -> None:
             times.append(clock())
 
         steps: list[Any] = []
         for _, start, end in parts:
-            steps += [(note, []), *made.steps[start:end], (note, [])]
+            steps += [(note, []), *made.calls[start:end], (note, [])]
         made.steps = steps
         return made
 

@@ -9,25 +9,19 @@ from llvmlite import ir
 from llvmlite.ir.values import ArgumentAttributes
 from numba.core import cgutils
 
-from numba_rt.simd.isa import Isa
+from numba_rt.simd.isa import MAX_CHANNELS, Isa
 
 __all__ = [
     "F32",
     "FLOATS",
     "I64",
-    "MAX_CHANNELS",
-    "MAX_K",
     "TILE_TYPE",
     "TileEmitter",
     "Vectors",
     "loop",
+    "swap_blocks",
     "unless_null",
 ]
-
-MAX_K = 1024
-"""Longest `k` of one call."""
-MAX_CHANNELS = 4096
-"""Most channels of one call of a depthwise tile: the length of the row of zeros."""
 
 UNROLL = 4
 """Steps of k per turn of the inner loop."""
@@ -343,3 +337,17 @@ def unless_null(b: ir.IRBuilder, pointer: ir.Value, values: Values, change: Call
         phi.add_incoming(value, before)
         phi.add_incoming(new, end)
     return phis
+
+
+def swap_blocks(builder: ir.IRBuilder, rows: list[ir.Value], d: int) -> list[ir.Value]:
+    """Exchange the off-diagonal d × d blocks of every 2d × 2d block."""
+    n = len(rows)
+    index = ir.VectorType(ir.IntType(32), n)
+    upper = ir.Constant(index, [lane + n - d if lane & d else lane for lane in range(n)])
+    lower = ir.Constant(index, [lane + n if lane & d else lane + d for lane in range(n)])
+    out = list(rows)
+    for k in range(n):
+        if not k & d:
+            out[k] = builder.shuffle_vector(rows[k], rows[k | d], upper)
+            out[k | d] = builder.shuffle_vector(rows[k], rows[k | d], lower)
+    return out

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import llvmlite.binding as llvm
-import numba
+from numba_rt.toolchain import features
+
+MAX_K = 1024
+"""Longest `k` of one call of the register tile."""
+MAX_CHANNELS = 4096
+"""Most channels of one call of a depthwise tile: the length of the row of zeros."""
 
 
 @dataclass(frozen=True)
@@ -37,30 +41,15 @@ PORTABLE = Isa("portable", lanes=4, registers=16, fused=False, mr=4, nv=2)
 
 
 def detect() -> Isa:
-    """The widest set among the features LLVM generates code for."""
-    if llvm.get_default_triple().startswith(("aarch64", "arm64")):
+    """The widest set among the features of generated code."""
+    found = features()
+    if "neon" in found:
         return NEON
-    features = enabled_features()
-    if "avx512f" in features:
+    if "avx512f" in found:
         return AVX512
-    if {"avx2", "fma"} <= features:
+    if {"avx2", "fma"} <= found:
         return AVX2
     return PORTABLE
-
-
-def enabled_features() -> set[str]:
-    """CPU features of generated code: the host's, as restricted by `NUMBA_CPU_NAME` and
-    `NUMBA_CPU_FEATURES`.
-    """
-    host = {name for name, on in llvm.get_host_cpu_features().items() if on}
-    stated = numba.config.CPU_FEATURES
-    if stated is None:
-        return host
-    changes = [item.strip() for item in stated.split(",") if item.strip()]
-    same_cpu = numba.config.CPU_NAME in (None, llvm.get_host_cpu_name())
-    features = host if same_cpu else set()
-    features |= {item[1:] for item in changes if item[0] == "+"}
-    return features - {item[1:] for item in changes if item[0] == "-"}
 
 
 ISA = detect()

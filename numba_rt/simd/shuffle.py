@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
-from numba.core import types
-
 from numba_rt.jit import DISABLED, intrinsic
+from numba_rt.llvm import ir, types
 from numba_rt.simd.isa import ISA
 
 VECTOR_BYTES = 4 * ISA.lanes
@@ -35,6 +33,8 @@ def _transpose_tile_intrinsic(context, x, x_at, x_step, y, y_at, y_step):
 
 
 def _emit(context: Any, builder: ir.IRBuilder, signature: Any, args: list[ir.Value]) -> ir.Value:
+    from numba_rt.simd.emit import swap_blocks
+
     bits = signature.args[0].dtype.bitwidth
     n = tile_rows(bits // 8)
     vector = ir.VectorType(ir.IntType(bits), n)
@@ -53,20 +53,6 @@ def _emit(context: Any, builder: ir.IRBuilder, signature: Any, args: list[ir.Val
     for k in range(n):
         builder.store(rows[k], row(y, args[4], args[5], k), align=bits // 8)
     return context.get_dummy_value()
-
-
-def swap_blocks(builder: ir.IRBuilder, rows: list[ir.Value], d: int) -> list[ir.Value]:
-    """Exchange the off-diagonal d × d blocks of every 2d × 2d block."""
-    n = len(rows)
-    index = ir.VectorType(ir.IntType(32), n)
-    upper = ir.Constant(index, [lane + n - d if lane & d else lane for lane in range(n)])
-    lower = ir.Constant(index, [lane + n if lane & d else lane + d for lane in range(n)])
-    out = list(rows)
-    for k in range(n):
-        if not k & d:
-            out[k] = builder.shuffle_vector(rows[k], rows[k | d], upper)
-            out[k | d] = builder.shuffle_vector(rows[k], rows[k | d], lower)
-    return out
 
 
 transpose_tile = _transpose_tile if DISABLED else intrinsic(_transpose_tile_intrinsic)

@@ -18,15 +18,12 @@ multiplies.
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba.core import types
 
 from numba_rt.jit import DISABLED, intrinsic, kernel
-from numba_rt.simd.emit import F32, I64, MAX_K, TILE_TYPE, TileEmitter
-from numba_rt.simd.isa import ISA
+from numba_rt.llvm import types
+from numba_rt.simd.isa import ISA, MAX_K
 
 __all__ = ["MAX_K", "tile", "tile_addresses"]
 
@@ -36,7 +33,7 @@ def tile_addresses() -> np.ndarray:
     """Addresses of the tiles by height, the argument `tiles` of `tile`; valid in this process."""
     addresses = np.zeros(ISA.mr + 1, np.int64)
     if not DISABLED:
-        _write_addresses.dispatcher(addresses)
+        _write_addresses(addresses)
     return addresses
 
 
@@ -47,16 +44,9 @@ def _write_addresses(addresses):
 
 @intrinsic
 def _store_addresses(context, addresses):
-    return types.void(addresses), _emit_addresses
+    from numba_rt.simd.emit_tile import emit_addresses
 
-
-def _emit_addresses(context: Any, builder: ir.IRBuilder, signature: Any, args: list[ir.Value]) -> ir.Value:
-    addresses = context.make_array(signature.args[0])(context, builder, args[0]).data
-    emitter = TileEmitter(builder.module, ISA)
-    for height in range(1, ISA.mr + 1):
-        address = builder.ptrtoint(emitter.tile(height), I64)
-        builder.store(address, builder.gep(addresses, [I64(height)]))
-    return context.get_dummy_value()
+    return types.void(addresses), emit_addresses
 
 
 def _tile(a, a_at, lda, table, table_at, row_step, tap_step, taps, k, b, b_at, tap_size, panel_size,
@@ -91,33 +81,13 @@ def _tile_intrinsic(context, a, a_at, lda, table, table_at, row_step, tap_step, 
     `bias_at` and `d_at` are -1 where there is none; with `accumulate`, D is C itself. A kernel that is
     compiled for float64 too may contain the call, but not reach it.
     """
+    from numba_rt.simd.emit_tile import call_tile
+
     i, f = types.intp, types.float32
     signature = types.void(
         a, i, i, table, i, i, i, i, i, b, i, i, i, c, i, i, i, bias, i, d, i, i, f, f, f, i, tiles
     )
-    return signature, _call_tile
-
-
-def _call_tile(context: Any, builder: ir.IRBuilder, signature: Any, args: list[ir.Value]) -> ir.Value:
-    def address(n: int) -> ir.Value:
-        array = context.make_array(signature.args[n])(context, builder, args[n])
-        pointer = builder.gep(array.data, [args[n + 1]])
-        return pointer if n == 3 else builder.bitcast(pointer, F32.as_pointer())
-
-    def address_or_null(n: int) -> ir.Value:
-        missing = builder.icmp_signed("<", args[n + 1], I64(0))
-        return builder.select(missing, ir.Constant(F32.as_pointer(), None), address(n))
-
-    lda, steps, sizes, ldc, cols = args[2], args[5:9], args[11:13], args[15], args[16]
-    accumulate, *limits, height, _ = args[21:]
-    bias, c = address_or_null(17), address(13)
-    d = builder.select(builder.icmp_signed("!=", accumulate, I64(0)), c, address_or_null(19))
-    tiles = context.make_array(signature.args[26])(context, builder, args[26]).data
-    function = builder.inttoptr(builder.load(builder.gep(tiles, [height])), TILE_TYPE.as_pointer())
-    builder.call(
-        function, [address(0), lda, address(3), *steps, address(9), *sizes, c, ldc, cols, bias, d, *limits]
-    )
-    return context.get_dummy_value()
+    return signature, call_tile
 
 
 tile = _tile if DISABLED else intrinsic(_tile_intrinsic)
