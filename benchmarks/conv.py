@@ -39,9 +39,9 @@ def runner(window: Window, oc: int, size: int, threads: int, x: np.ndarray, y: n
     ends, f, tiles = (y.reshape(-1), threads), epilogue(), tile_addresses()
     if size:
         plan = winograd_plan(window, oc, size, threads)
-        scratch, kernel = np.zeros(plan.scratch, np.float32), winograd.dispatcher
+        scratch, kernel = np.zeros(plan.scratch, np.float32), winograd
         return lambda w: kernel(x, w, NO_VECTOR, NO_VECTOR, NO_ROWS, tiles, plan.g, f, scratch, *ends)
-    direct, multiply = convolution(window, oc), gemm.dispatcher
+    direct, multiply = convolution(window, oc), gemm
     return lambda w: multiply(x, w, NO_VECTOR, NO_VECTOR, direct.table, tiles, direct.g, f, *ends)
 
 

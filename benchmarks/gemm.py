@@ -31,7 +31,7 @@ def measure(m: int, n: int, k: int, threads: int, rounds: int) -> tuple[float, f
     weights = [rng.standard_normal((k, n), np.float32) for _ in range(copies)]
     packed = [pack_b(w).reshape(-1) for w in weights]
     c, g, f, tiles = np.empty((m, n), np.float32), product(m, n, k), epilogue(), tile_addresses()
-    multiply, flat_a, flat_c = gemm.dispatcher, a.reshape(-1), c.reshape(-1)
+    multiply, flat_a, flat_c = gemm, a.reshape(-1), c.reshape(-1)
 
     def ours() -> None:
         for b in packed:

@@ -44,7 +44,7 @@ def array_words(address: int, shape: tuple[int, ...], itemsize: int) -> list[int
     return words
 
 
-@lru_cache(4096)
+@lru_cache(512)
 def _shape_words(shape: tuple[int, ...], itemsize: int) -> list[int]:
     strides = [itemsize * prod(shape[axis + 1 :]) for axis in range(len(shape))]
     return [0, 0, prod(shape), itemsize, 0, *shape, *strides]

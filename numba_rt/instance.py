@@ -67,17 +67,16 @@ class FrameInstance(Instance):
             for arg in call.args:
                 self._add(words, arg, spots)
         self._words = np.array(words, np.int64)
-        self._slots = memoryview(self._words)
+        self._slots = memoryview(self._words)  # type: ignore[arg-type]
         self._inputs, self._outputs = list(spots["input"].items()), list(spots["output"].items())
         self._frames = address_of(self._words) + 8 * np.array(starts, np.int64)
         self._failed = np.zeros(1, np.int64)
         if plan.calls:
-            addresses = np.array([call.entry.address for call in plan.calls], np.int64)
+            addresses = np.array([entry.address for entry in self._entries()], np.int64)
             args = (np.column_stack([addresses, self._frames]).reshape(-1), self._failed)
             entry = run_steps.entry(run_steps.signature(args))
             self._own = args, frame_of(entry.codes, args)
-            self._run, self._frame = entry.call, address_of(self._own[1])
-            self.steps = [(self._run_all, [])]
+            self.steps = [(_run_all, [entry.call, address_of(self._own[1]), self._failed, plan])]
 
     def _add(self, words: list[int], arg: Any, spots: dict[str, dict[int, list[tuple[int, int]]]]) -> None:
         """The words of an argument; where it is an input or output, a note of where its address will go."""
@@ -108,19 +107,13 @@ class FrameInstance(Instance):
             found = self._constants[id(array)] = address_of(placed), placed
         return found[0]
 
-    def _run_all(self) -> None:
-        self._run(self._frame)
-        if self._failed[0]:
-            failed, self._failed[0] = int(self._failed[0]), 0
-            raise jit.failure(self.plan.calls[failed - 1].kernel.name)
-
     @cached_property
     def calls(self) -> list[Step]:
         """The calls of the plan one by one, for those who have something to do between them."""
-        entries = [call.entry for call in self.plan.calls]
-        return [
-            (e.run, [int(frame)]) for e, frame in zip(entries, self._frames, strict=True) if e is not None
-        ]
+        return [(e.run, [int(at)]) for e, at in zip(self._entries(), self._frames, strict=True)]
+
+    def _entries(self) -> list[jit.Entry]:
+        return [call.entry for call in self.plan.calls if call.entry is not None]
 
     def connect(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         """Put the addresses of inputs and outputs into the frames."""
@@ -130,6 +123,14 @@ class FrameInstance(Instance):
                 address = address_of(arrays[index])
                 for position, offset in spots:
                     slots[position] = address + offset
+
+
+def _run_all(call: Callable[[int], int], frame: int, failed: np.ndarray, plan: Plan) -> None:
+    """All calls of a plan, as machine code."""
+    call(frame)
+    if failed[0]:
+        number, failed[0] = int(failed[0]), 0
+        raise jit.failure(plan.calls[number - 1].kernel.name)
 
 
 _Spot = tuple[list[Any], int]

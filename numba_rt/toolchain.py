@@ -38,8 +38,10 @@ def setting(name: str) -> Any:
 
         found = getattr(numba.config, name)
         return int(found) if name == "OPT" else found
-    stated = os.environ.get(f"NUMBA_{name}")
+    stated = os.environ.get(f"NUMBA_{name.removesuffix('_DEFAULT')}")
     default = _DEFAULTS[name]
+    if name == "CPU_FEATURES" and setting("CPU_NAME") == "generic":
+        default = ""
     if stated is None:
         return default
     try:

@@ -39,9 +39,9 @@ def run(x, w, window, groups=1, tasks=1, bias=None, residual=None, act=0, out_pi
     images = x.reshape(-1)
     if plan.scratch:
         images = np.full(plan.scratch, np.nan, np.float32)
-        pad_images.dispatcher(x.reshape(-1), plan.pad, images, tasks)
+        pad_images(x.reshape(-1), plan.pad, images, tasks)
     others = (NO_VECTOR if v is None else v.reshape(-1) for v in (bias, residual))
-    gemm.dispatcher(
+    gemm(
         images, pack_conv(w, groups).reshape(-1), *others, plan.table, tile_addresses(), plan.g,
         epilogue(**factors), y.reshape(-1), tasks,
     )  # fmt: skip
@@ -116,7 +116,7 @@ def run_depthwise(x, w, window, tasks, bias, residual=None, act=0, out_pitch=0, 
     y = np.empty((window.batch, *window.out, window.channels), np.float32) if into is None else into
     weights = np.ascontiguousarray(w.reshape(window.channels, -1).T).reshape(-1)
     sizes = depthwise_sizes(window, True, residual is not None, act, out_pitch)
-    depthwise.dispatcher(
+    depthwise(
         x.reshape(-1), weights, bias, NO_VECTOR if residual is None else residual.reshape(-1),
         depthwise_tiles(window), sizes, epilogue(**factors), y.reshape(-1), tasks,
     )  # fmt: skip

@@ -26,7 +26,7 @@ def floats(*shape):
 
 
 def run(a, packed, c, sizes, tasks=1, bias=NO_VECTOR, residual=NO_VECTOR, table=NO_ROWS, **factors):
-    kernel = gemm.dispatcher
+    kernel = gemm
     flat = (x.reshape(-1) for x in (a, packed, bias, residual))
     kernel(*flat, table, tile_addresses(), sizes, epilogue(**factors), c.reshape(-1), tasks)
     return c
@@ -114,7 +114,7 @@ def test_batch_of_heads(tasks, transposed):
     k, n = (d, s) if transposed else (s, d)
     ld, strides = (h * d, (s * h * d, d)) if transposed else (d, (h * s * d, s * d))
     packed = np.empty(b * h * packed_size(k, n), np.float32)
-    pack = (pack_columns if transposed else pack_rows).dispatcher
+    pack = pack_columns if transposed else pack_rows
     pack(y.reshape(-1), np.array([b, h, k, n, ld, *strides], np.int64), packed, tasks)
     panels = (h * packed_size(k, n), packed_size(k, n))
     heads = x.transpose(0, 2, 1, 3)
@@ -206,7 +206,7 @@ def test_other_types(dtype):
             a, b = (rng.integers(-(2**31), 2**31, shape).astype(dtype) for shape in ((3, m, k), (k, n)))
         c = np.ones((3, m, n), dtype)
         sizes = np.array([3, 1, m, n, k, m * k, 0, 0, 0, m * n, 0], np.int64)
-        matmul_any.dispatcher(a.reshape(-1), b.reshape(-1), sizes, c.reshape(-1), tasks)
+        matmul_any(a.reshape(-1), b.reshape(-1), sizes, c.reshape(-1), tasks)
         np.testing.assert_allclose(c, a @ b, rtol=1e-12 if dtype == "float64" else 0, atol=1e-12)
 
 
@@ -219,7 +219,7 @@ from numba_rt.kernels.packing import pack_b
 from numba_rt.simd.tile import tile_addresses
 a, b = np.random.default_rng(0).standard_normal((2, 33, 33), np.float32)
 c = np.empty((33, 33), np.float32)
-gemm.dispatcher(a.reshape(-1), pack_b(b).reshape(-1), NO_VECTOR, NO_VECTOR, NO_ROWS, tile_addresses(),
+gemm(a.reshape(-1), pack_b(b).reshape(-1), NO_VECTOR, NO_VECTOR, NO_ROWS, tile_addresses(),
             product(33, 33, 33, act=1), epilogue(), c.reshape(-1), 1)
 assert np.isfinite(c).all() and c.min() > -0.2
 """

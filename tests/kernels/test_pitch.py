@@ -105,7 +105,7 @@ def test_pools():
         wide = [apart(np.full(shape, np.nan, np.float32)) for _ in range(2)]
         for images, steps, (most, mean) in ((x, (c, c), y), (apart(x), (c + MORE, c + MORE), wide)):
             layout = np.array([2, c, *steps], np.int64)
-            max_pixels.dispatcher(images.reshape(-1), g, layout, np.float32(-9), most.reshape(-1), 1)
-            sum_pixels.dispatcher(images.reshape(-1), g, layout, 0, counts, mean.reshape(-1), 1)
+            max_pixels(images.reshape(-1), g, layout, np.float32(-9), most.reshape(-1), 1)
+            sum_pixels(images.reshape(-1), g, layout, 0, counts, mean.reshape(-1), 1)
         for dense, spread in zip(y, wide, strict=True):
             np.testing.assert_array_equal(pixels(spread, shape), dense)

@@ -29,7 +29,7 @@ def run(x, w, window, size=4, tasks=1, bias=None, residual=None, act=0, out_pitc
     scratch = np.full(plan.scratch + 64, GUARD, np.float32)
     scratch[: plan.scratch] = np.nan
     others = (NO_VECTOR if v is None else v.reshape(-1) for v in (bias, residual))
-    winograd.dispatcher(
+    winograd(
         x.reshape(-1), pack_winograd(w, size).reshape(-1), *others, NO_ROWS, tile_addresses(), plan.g,
         epilogue(**factors), scratch, y.reshape(-1), tasks,
     )  # fmt: skip
