@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 
 from numba_rt.errors import LoadError
 
+if TYPE_CHECKING:
+    import onnx
+
+EXTERNAL = 1
+"""The data location of tensors that are in a file of their own."""
 KEYS = ("location", "offset", "length", "checksum", "basepath")
 
 

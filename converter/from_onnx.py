@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 
-from converter.external import read_external
+from converter.external import EXTERNAL, read_external
+from converter.wire import Span
 from numba_rt.dtypes import PACKED_BITS, STRING, dtype_name, from_onnx, stored_bytes
 from numba_rt.errors import LoadError
 from numba_rt.format import definition as d
 
+if TYPE_CHECKING:
+    import onnx
+
 _T = d.AttributeType
+_STRING = 8
 _FIELDS: dict[str, tuple[str, ...]] = {
     "float_data": ("float32", "complex64"),
     "int64_data": ("int64",),
@@ -38,7 +42,7 @@ class ProtoData:
         tensor = self.tensor
         dtype = _dtype(tensor, where)
         count = _count(tensor)
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        if tensor.data_location == EXTERNAL:
             if dtype == STRING:
                 raise LoadError(f"{where} holds strings in external data: the standard does not allow it")
             return read_external(tensor, stored_bytes(dtype, count), self.directory, where)
@@ -48,12 +52,13 @@ class ProtoData:
                 raise LoadError(f"{where} has both raw_data and {filled[0]}: expected one of them")
             if dtype == STRING:
                 raise LoadError(f"{where} holds strings in raw_data: expected string_data")
-            return np.frombuffer(tensor.raw_data, np.uint8)  # read-only, as weights are
+            data = tensor.raw_data
+            return data.read(where) if isinstance(data, Span) else np.frombuffer(data, np.uint8)
         return _from_field(tensor, dtype, count, filled, where)
 
     def strings(self, where: str) -> list[bytes]:
         """The elements of string_data."""
-        if self.tensor.HasField("raw_data") or self.tensor.data_location == onnx.TensorProto.EXTERNAL:
+        if self.tensor.HasField("raw_data") or self.tensor.data_location == EXTERNAL:
             self.read(where)  # raises
         _dtype(self.tensor, where)
         return list(self.tensor.string_data)
@@ -230,7 +235,7 @@ class FromOnnx:
         try:
             decoded = [t.decode("utf-8") for t in texts]
         except UnicodeDecodeError:
-            made.blob = d.TensorDef("", onnx.TensorProto.STRING, (len(texts),), source=d.Held(texts))
+            made.blob = d.TensorDef("", _STRING, (len(texts),), source=d.Held(texts))
             return
         if made.type == _T.STRING:
             made.s = decoded[0]
@@ -265,7 +270,9 @@ def _kind_by_field(attribute: onnx.AttributeProto) -> int:
     """The type of an attribute that does not say it, as the first version of the format allowed."""
     kinds = {"f": _T.FLOAT, "i": _T.INT, "s": _T.STRING, "t": _T.TENSOR, "g": _T.GRAPH}
     kinds |= {"floats": _T.FLOATS, "ints": _T.INTS, "strings": _T.STRINGS}
-    return next((kinds[f.name] for f, _ in attribute.ListFields() if f.name in kinds), _T.UNDEFINED)
+    lists = ("floats", "ints", "strings")
+    filled = (k for n, k in kinds.items() if (getattr(attribute, n) if n in lists else attribute.HasField(n)))
+    return next(filled, _T.UNDEFINED)
 
 
 def _opsets(imports: Iterable[onnx.OperatorSetIdProto]) -> list[d.OperatorSet]:
@@ -279,7 +286,7 @@ def entries(props: Iterable[onnx.StringStringEntryProto]) -> Sequence[d.Entry]:
 
 def messages(parts: Iterable[Any]) -> np.ndarray:
     """Messages nobody here looks into, as bytes, each after its length."""
-    encoded = [part.SerializeToString(deterministic=True) for part in parts]
+    encoded = [p if isinstance(p, bytes) else p.SerializeToString(deterministic=True) for p in parts]
     return np.frombuffer(b"".join(len(e).to_bytes(4, "little") + e for e in encoded), np.uint8)
 
 

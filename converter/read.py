@@ -1,4 +1,4 @@
-"""The definition of a model, whatever its file is; only ONNX's own files need the onnx package."""
+"""The definition of a model, whatever its file is; none needs the onnx package."""
 
 from __future__ import annotations
 

@@ -4,70 +4,139 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
+import weakref
 from pathlib import Path
+from typing import Any
 
-import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+import numpy as np
 
+from converter.messages import Model
+from converter.wire import Bytes, Message, WireError, read_message
 from numba_rt.errors import LoadError
 
-LARGEST = 2**31 - 1
-"""Bytes of a protobuf message; more must be external data."""
+PIECE = 1 << 16
+"""Bytes read from a file at once, where fewer are asked for."""
 
 
-def read(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tuple[onnx.ModelProto, Path | None]:
-    """The model and the directory its external data may come from (None for models from memory)."""
-    if isinstance(source, onnx.ModelProto):
+def read(source: str | os.PathLike[str] | bytes | Any) -> tuple[Any, Path | None]:
+    """The model, as a ModelProto or with the same fields, and the directory its external data may come from
+    (None for models from memory).
+    """
+    if _is_message(source):
         return _checked(source, "the ModelProto"), None
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _parse(bytes(source), f"the model ({len(source)} bytes)"), None
+        return _parse(Memory(bytes(source)), f"the model ({len(source)} bytes)"), None
     if isinstance(source, (str, os.PathLike)):
         path = Path(os.path.abspath(os.fsdecode(source)))
-        return _parse(_read_file(path), f"{str(path)!r}"), path.parent
+        return _parse(_open(path), f"{str(path)!r}"), path.parent
     raise LoadError(
         f"a model cannot be loaded from {type(source).__name__}: expected a path, bytes or an onnx.ModelProto"
     )
 
 
-def _read_file(path: Path) -> bytes:
+class Memory:
+    """Bytes of a model in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.size = len(data)
+
+    def get(self, start: int, stop: int) -> bytes:
+        """Some of them."""
+        return self.data[start:stop]
+
+    def array(self, start: int, size: int, where: str) -> np.ndarray:
+        """Some of them, read-only."""
+        return np.frombuffer(self.data, np.uint8, size, start)
+
+
+class File:
+    """A file of a model, which stays open while anything may be read from it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file = open(path, "rb", buffering=0)  # noqa: SIM115 - tensors are read later
+        weakref.finalize(self, self.file.close)
+        self.stamp = self._stamp()
+        self.size = self.stamp[0]
+        self._piece, self._start = b"", 0
+
+    def get(self, start: int, stop: int) -> bytes:
+        """Some of the bytes, of a piece that is kept for what follows."""
+        begin = start - self._start
+        if begin < 0 or stop - self._start > len(self._piece):
+            size = min(max(PIECE, stop - start), self.size - start)
+            self._piece, self._start, begin = (
+                self._read(start, size, repr(str(self.path))).tobytes(),
+                start,
+                0,
+            )
+        return self._piece[begin : begin + stop - start]
+
+    def array(self, start: int, size: int, where: str) -> np.ndarray:
+        """Some of the bytes, in memory of their own."""
+        return self._read(start, size, f"{where} of {str(self.path)!r}")
+
+    def _read(self, start: int, size: int, where: str) -> np.ndarray:
+        data = np.empty(size, np.uint8)
+        rest = data.data
+        try:
+            self.file.seek(start)
+            while rest and (count := self.file.readinto(rest)):
+                rest = rest[count:]
+            changed = self._stamp() != self.stamp
+        except (OSError, ValueError) as error:
+            raise LoadError(f"{where} cannot be read: {error}") from error
+        if rest or changed:
+            raise LoadError(f"{where} cannot be read: the file has changed meanwhile")
+        return data
+
+    def _stamp(self) -> tuple[int, int]:
+        found = os.fstat(self.file.fileno())
+        return found.st_size, found.st_mtime_ns
+
+
+def _is_message(source: object) -> bool:
+    """Whether it is an onnx.ModelProto: there are none unless the package is imported."""
+    onnx = sys.modules.get("onnx")
+    return onnx is not None and isinstance(source, onnx.ModelProto)
+
+
+def _open(path: Path) -> File:
     try:
         found = path.stat()
         if stat.S_ISDIR(found.st_mode):
             raise LoadError(f"{str(path)!r} is a directory: expected an .onnx file")
         if not stat.S_ISREG(found.st_mode):
             raise LoadError(f"{str(path)!r} is not a regular file")
-        if found.st_size > LARGEST:
-            raise LoadError(
-                f"{str(path)!r} has {found.st_size} bytes: expected at most {LARGEST}, "
-                "and the weights as external data"
-            )
-        return path.read_bytes()
+        return File(path)
     except FileNotFoundError:
         raise LoadError(f"{str(path)!r} does not exist") from None
     except (OSError, ValueError) as error:
         raise LoadError(f"{str(path)!r} cannot be read: {error}") from error
 
 
-def _parse(data: bytes, where: str) -> onnx.ModelProto:
-    if not data:
+def _parse(source: Bytes, where: str) -> Message:
+    if not source.size:
         raise LoadError(f"{where} is empty: expected an ONNX model")
-    model = onnx.ModelProto()
+    guess = _guess(source.get(0, min(512, source.size)))
+    model = Model()
     try:
-        model.ParseFromString(data)
-    except (DecodeError, RecursionError, RuntimeError, ValueError) as error:
-        raise LoadError(f"{where} is not an ONNX model, or is damaged{_guess(data)}: {error}") from error
-    return _checked(model, where + _guess(data))
+        read_message(model, source)
+    except WireError as error:
+        raise LoadError(f"{where} is not an ONNX model, or is damaged{guess}: {error}") from error
+    return _checked(model, where + guess)
 
 
-def _checked(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+def _checked(model: Any, where: str) -> Any:
     if not model.HasField("graph"):
         raise LoadError(f"{where} holds no graph: not an ONNX model, or damaged")
     return model
 
 
-def _guess(data: bytes) -> str:
+def _guess(head: bytes) -> str:
     """What a file that is no model seems to be."""
-    head = data[:512]
     if head.startswith(b"\x1f\x8b"):
         return " (it is gzip-compressed)"
     if head.startswith(b"version https://git-lfs"):

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from numba_rt.dtypes import from_onnx, stored_bytes
 from numba_rt.errors import LoadError
@@ -242,7 +243,10 @@ def _add_messages(out: Any, field: str, data: Any) -> None:
         raise LoadError(f"the model has {field!r}, which the installed onnx package does not know")
     while at < len(encoded):
         end = at + 4 + int.from_bytes(encoded[at : at + 4], "little")
-        getattr(out, field).add().ParseFromString(encoded[at + 4 : end])
+        try:
+            getattr(out, field).add().ParseFromString(encoded[at + 4 : end])
+        except DecodeError as error:
+            raise LoadError(f"the model has {field!r} that are damaged: {error}") from error
         at = end
 
 

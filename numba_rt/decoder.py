@@ -1,10 +1,7 @@
 """Decoder: a model that generates, with its key and value caches.
 
 A model exported with `past` inputs and `present` outputs returns each cache one row longer than it
-took it. Here a cache is a buffer with room to grow; a run sees a *window* of it and writes its new
-rows at the window's end, so nothing is copied. The window's length is rounded up to a multiple of
-BLOCK rows, and what lies before the first row is masked, as batched generation masks padding on the
-left: all steps of a block share one plan.
+took it. Here runs see windows of buffers instead, and append to them (`windows.py`).
 """
 
 from __future__ import annotations
@@ -20,17 +17,23 @@ from numba_rt.collection import paused
 from numba_rt.errors import InputError, NumbaRtError
 from numba_rt.graph import Fact, Graph, Sym, Value
 from numba_rt.model import Model
-from numba_rt.optimize.branches import take_known_branches
-from numba_rt.optimize.caches import WINDOW, Cache, find_caches, order_of, use_window
+from numba_rt.optimize.branches import copied
 from numba_rt.optimize.infer import infer_facts
-from numba_rt.optimize.report import Report
-
-BLOCK = 64
-"""Rows by which windows grow; also the masked rows before the first one."""
-FIRST_ROWS = 256
-"""Rows a buffer begins with."""
-
-TOKENS, MASK, POSITIONS, BRANCH = "input_ids", "attention_mask", "position_ids", "use_cache_branch"
+from numba_rt.windows import (
+    BLOCK,
+    BRANCH,
+    FIRST_ROWS,
+    MASK,
+    POSITIONS,
+    TOKENS,
+    Buffer,
+    fix_batch,
+    is_table,
+    may_be_padded,
+    rounded,
+    take_cache_branch,
+    use_windows,
+)
 
 
 class Decoder:
@@ -41,41 +44,38 @@ class Decoder:
     sequences and is used by one thread at a time.
 
     Args:
-        source: path of a model file, its bytes, an onnx.ModelProto or a ModelDef.
+        source: path of a model file, its bytes, an onnx.ModelProto, a ModelDef, or a Model, with which the
+            decoder then shares weights.
         batch: sequences that are decoded together.
-        threads: as for `load`.
+        threads: as for `load`; those of a Model by default.
     """
 
     def __init__(
-        self, source: str | os.PathLike[str] | bytes | Any, *, batch: int = 1, threads: int | None = None
+        self,
+        source: str | os.PathLike[str] | bytes | Model | Any,
+        *,
+        batch: int = 1,
+        threads: int | None = None,
     ) -> None:
-        from converter import convert  # the converter stands above every other layer
-
         with paused():
-            graph = convert(source)
+            graph, options = _graph_of(source, threads)
             self.batch = batch
-            _fix_batch(graph, batch)
-            _use_cache_branch(graph)
+            fix_batch(graph, batch)
+            # Caches of an encoder's output are made by the other branch.
+            if not any("encoder" in v.name for v in graph.inputs):
+                take_cache_branch(graph)
             infer_facts(graph)
             inputs, outputs = list(graph.inputs), list(graph.outputs)
-            self.caches: dict[str, _Buffer] = {}
+            windows = use_windows(graph)
+            self.caches = {name: Buffer(window) for name, window in windows.items()}
             """Caches that rows are appended to, by the name of the model's input."""
-            for cache, node in find_caches(graph):
-                declared = next(v.fact for v in inputs if v.name == cache.past)
-                window = use_window(graph, cache, node)
-                if window is not None:
-                    self.caches[cache.past] = _Buffer(window, cache, declared)
             self._set_carried(graph, inputs, outputs)
-            mask = next((v for v in graph.inputs if v.name == MASK), None)
-            if self.caches and mask is not None and _is_table(mask.fact):
-                mask.fact = Fact(mask.fact.dtype, (batch, WINDOW))
-            self.model = Model(graph, threads=threads)
+            self.model = Model(graph, **options)
         self._names = {v.name: v.fact for v in graph.inputs}
         if TOKENS not in self._names:
             raise InputError(f"the model has no input {TOKENS!r} to decode: it takes {list(self._names)}")
-        tables = {name for name, fact in self._names.items() if _is_table(fact)}
-        self._own = tables & {MASK, POSITIONS}
-        self.is_padded = bool(self.caches) and not self.carried and {MASK, POSITIONS} <= tables
+        self._own = {n for n in (MASK, POSITIONS) if n in self._names and is_table(self._names[n])}
+        self.is_padded = bool(self.caches) and not self.carried and may_be_padded(self._names)
         """Whether windows may be longer than what they hold: the model can mask the rest."""
         tokens = self._names[TOKENS].shape
         self._takes_one = tokens is not None and tokens[-1:] == (1,)
@@ -87,7 +87,7 @@ class Decoder:
         self.carried: dict[str, str] = {
             v.name: made[_plain(v.name)] for v in graph.inputs if v in inputs and _plain(v.name) in made
         }
-        kept = {*self.carried.values(), *(b.cache.present for b in self.caches.values())}
+        kept = {*self.carried.values(), *(b.of.cache.present for b in self.caches.values())}
         self._results = [v.name for v in outputs if v.name not in kept]
         if not kept:
             raise InputError("the model has no caches: no output is an input with rows appended to it")
@@ -162,7 +162,7 @@ class Decoder:
         stop = size = self.length + count
         self._note(seen, stop)
         if self.is_padded and (self.length or count == 1):
-            size = (stop + BLOCK - 1) // BLOCK * BLOCK
+            size = rounded(stop)
         wanted = [*self._results, *self.carried.values()]
         full = {TOKENS: np.ascontiguousarray(tokens), **self._carry}
         if POSITIONS in self._own or positions is not None:
@@ -184,7 +184,7 @@ class Decoder:
 
     def _windows(self, stop: int, size: int) -> dict[str, np.ndarray]:
         """The last `size` rows of all caches, and which of them are seen."""
-        made = {b.name: b.window(self.length, stop, size) for b in self.caches.values()}
+        made = {b.of.name: b.window(self.length, stop, size) for b in self.caches.values()}
         if MASK in self._own:
             mask = self._seen[:, BLOCK + stop - size : BLOCK + stop]
             made[MASK] = np.ascontiguousarray(mask, self._names[MASK].dtype)
@@ -219,61 +219,19 @@ class Decoder:
         return sum(b.copied for b in self.caches.values())
 
 
-class _Buffer:
-    """The rows of one cache, with BLOCK rows of zeros before them and room after them."""
+def _graph_of(source: Any, threads: int | None) -> tuple[Graph, dict[str, Any]]:
+    """A graph of its own for a decoder, and how to make a Model of it."""
+    if isinstance(source, Model):
+        graph = copied(source.graph)
+        graph.strict = source.graph.strict
+        return graph, {
+            "threads": threads or source.threads,
+            "optimized": source.optimized,
+            "precision": source.precision,
+        }
+    from converter import convert  # the converter stands above every other layer
 
-    def __init__(self, window: Value, cache: Cache, declared: Fact) -> None:
-        assert declared.shape is not None
-        self.cache = cache
-        self.name = window.name
-        self.copied = 0
-        order = order_of(declared.shape, cache.axis)
-        self._ones = order.index(cache.axis)
-        sizes = [int(declared.shape[i]) for i in order[self._ones + 1 :]]
-        self.rows = np.zeros((BLOCK + FIRST_ROWS, *sizes), declared.dtype)
-
-    def window(self, length: int, stop: int, size: int) -> np.ndarray:
-        """The `size` rows before row `stop`, of which `length` have been written."""
-        if BLOCK + stop > len(self.rows):
-            grown = np.zeros((BLOCK + 2 * max(stop, len(self.rows)), *self.rows.shape[1:]), self.rows.dtype)
-            grown[: BLOCK + length] = self.rows[: BLOCK + length]
-            self.copied += self.rows[: BLOCK + length].nbytes
-            self.rows = grown
-        part = self.rows[BLOCK + stop - size : BLOCK + stop]
-        return part.reshape((1,) * self._ones + part.shape)
-
-
-def _fix_batch(graph: Graph, batch: int) -> None:
-    """Give the symbolic sizes that stand first their number, wherever they stand."""
-    shapes = [v.fact.shape for v in graph.inputs if v.fact.shape is not None and len(v.fact.shape) > 1]
-    names = [shape[0] for shape in shapes if isinstance(shape[0], Sym)]
-    tokens = next((v.fact.shape for v in graph.inputs if v.name == TOKENS), None)
-    if tokens and not isinstance(tokens[0], Sym) and tokens[0] != batch:
-        raise InputError(f"batch = {batch}: the model takes batches of {tokens[0]}")
-    for value in graph.inputs:
-        fact = value.fact
-        if fact.shape is not None:
-            value.fact = Fact(
-                fact.dtype, tuple(batch if d in names else d for d in fact.shape), None, fact.kind
-            )
-
-
-def _use_cache_branch(graph: Graph) -> None:
-    """Take the branch that reads caches, for empty ones too. Not where caches of an encoder's output are
-    made by the other branch.
-    """
-    switch = next((v for v in graph.inputs if v.name == BRANCH), None)
-    if switch is None or any("encoder" in v.name for v in graph.inputs):
-        return
-    graph.inputs = [v for v in graph.inputs if v is not switch]
-    graph.replace(switch, graph.constant(np.ones(_sizes(switch.fact, 1), np.bool_), BRANCH))
-    infer_facts(graph)
-    take_known_branches(graph, Report())
-
-
-def _is_table(fact: Fact) -> bool:
-    """Whether it is one number for each sequence and token."""
-    return fact.shape is not None and len(fact.shape) == 2
+    return convert(source), {"threads": threads}
 
 
 def _plain(name: str) -> str:

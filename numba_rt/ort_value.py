@@ -16,8 +16,23 @@ from numba_rt.errors import InputError
 class OrtValue:
     """An array, or a list of arrays, that belongs to a session's inputs or outputs."""
 
-    def __init__(self, value: Any) -> None:
-        self.value = value
+    def __init__(self, value: Any, made_by: tuple[object, str] | None = None) -> None:
+        self._value = value
+        self.made_by = made_by
+        """What stands for the session that made the value, and the output's name."""
+
+    @property
+    def value(self) -> Any:
+        """The array or list itself."""
+        return self._value
+
+    def peek(self) -> Any:
+        """The contents, to be read only; an array need not be contiguous."""
+        return self._value
+
+    def fetched(self) -> Any:
+        """The contents, contiguous."""
+        return self._value
 
     @classmethod
     def ortvalue_from_numpy(
@@ -43,24 +58,24 @@ class OrtValue:
 
     def numpy(self) -> np.ndarray:
         """The array."""
-        if not self.is_tensor():
-            raise InputError("the value is a sequence: only tensors have an array")
+        self._tensor()
         return self.value
 
     def shape(self) -> list[int]:
         """Sizes."""
-        return list(self.numpy().shape)
+        return list(self._tensor().shape)
 
     def data_type(self) -> str:
         """The type, such as tensor(float)."""
-        if self.is_tensor():
-            return f"tensor({ort_type_name(self.value.dtype)})"
-        element = self.value[0].dtype if self.value else np.dtype(np.float32)
+        held = self.peek()
+        if isinstance(held, np.ndarray):
+            return f"tensor({ort_type_name(held.dtype)})"
+        element = held[0].dtype if held else np.dtype(np.float32)
         return f"seq(tensor({ort_type_name(element)}))"
 
     def element_type(self) -> int:
         """The element type's number in TensorProto."""
-        return NUMPY_TO_ONNX[self.numpy().dtype]
+        return NUMPY_TO_ONNX[self._tensor().dtype]
 
     def device_name(self) -> str:
         """Where the memory is."""
@@ -72,7 +87,7 @@ class OrtValue:
 
     def tensor_size_in_bytes(self) -> int:
         """Bytes of the elements."""
-        return self.numpy().nbytes
+        return self._tensor().nbytes
 
     def update_inplace(self, np_arr: np.ndarray) -> None:
         """Write other contents of the same shape and dtype."""
@@ -85,19 +100,25 @@ class OrtValue:
 
     def has_value(self) -> bool:
         """Whether it holds something: optionals may be empty."""
-        return self.value is not None
+        return self.peek() is not None
 
     def is_tensor(self) -> bool:
         """Whether it is an array."""
-        return isinstance(self.value, np.ndarray)
+        return isinstance(self.peek(), np.ndarray)
 
     def is_tensor_sequence(self) -> bool:
         """Whether it is a list of arrays."""
-        return isinstance(self.value, list)
+        return isinstance(self.peek(), list)
 
     def is_sparse_tensor(self) -> bool:
         """Never: there are none."""
         return False
+
+    def _tensor(self) -> np.ndarray:
+        held = self.peek()
+        if not isinstance(held, np.ndarray):
+            raise InputError("the value is a sequence: only tensors have an array")
+        return held
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.numpy(), dtype, copy=copy)
@@ -121,7 +142,7 @@ class IOBinding:
         self._inputs: dict[str, Any] = {}
         self.outputs: dict[str, np.ndarray | None] = {}
         """Bound outputs by name; None where the run provides the memory."""
-        self._results: list[Any] = []
+        self._results: list[OrtValue] = []
 
     def bind_cpu_input(self, name: str, arr_on_cpu: np.ndarray) -> None:
         """Feed an array."""
@@ -142,7 +163,7 @@ class IOBinding:
 
     def bind_ortvalue_input(self, name: str, ortvalue: OrtValue) -> None:
         """Feed a value."""
-        self._inputs[name] = ortvalue.value
+        self._inputs[name] = ortvalue
 
     def bind_output(
         self,
@@ -180,31 +201,37 @@ class IOBinding:
 
     def get_outputs(self) -> list[OrtValue]:
         """Results of the last run."""
-        return [OrtValue(x) for x in self._results]
+        return list(self._results)
 
     def copy_outputs_to_cpu(self) -> list[Any]:
         """Results of the last run as arrays."""
-        return list(self._results)
+        return [x.fetched() for x in self._results]
 
-    def feeds(self) -> Mapping[str, Any]:
-        """The bound inputs."""
+    def inputs(self) -> Mapping[str, Any]:
+        """What is bound: arrays and OrtValues."""
         return self._inputs
 
-    def take(self, results: list[Any]) -> None:
+    def take(self, results: list[OrtValue]) -> None:
         """Put the results of a run where outputs are bound."""
         for i, (name, memory) in enumerate(self.outputs.items()):
-            if memory is not None and memory is not results[i]:
-                if memory.shape != results[i].shape or memory.dtype != results[i].dtype:
-                    found = f"{memory.dtype}{list(memory.shape)}"
-                    made = f"{results[i].dtype}{list(results[i].shape)}"
-                    raise InputError(f"output {name!r} is bound to {found}: expected {made}")
-                memory[...] = results[i]
-                results[i] = memory
+            if memory is None or memory is (made := results[i].value):
+                continue
+            if memory.shape != made.shape or memory.dtype != made.dtype:
+                found = f"{memory.dtype}{list(memory.shape)}"
+                expected = f"{made.dtype}{list(made.shape)}"
+                raise InputError(f"output {name!r} is bound to {found}: expected {expected}")
+            memory[...] = made
+            results[i] = OrtValue(memory, results[i].made_by)
         self._results = results
 
     def _check_output(self, name: str) -> None:
         if name not in self._known:
             raise InputError(f"unknown output {name!r}: the model makes {self._known}")
+
+
+def fed(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Arrays to feed for what is bound."""
+    return {name: x.fetched() if isinstance(x, OrtValue) else x for name, x in inputs.items()}
 
 
 def _check_device(device_type: str) -> None:

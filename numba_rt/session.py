@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from numba_rt.appending import Appending
 from numba_rt.dtypes import ONNX_TO_NUMPY, ort_type_name
 from numba_rt.graph import Fact, Graph, Sym, Value
 from numba_rt.model import Model, load
-from numba_rt.origin import Origin
-from numba_rt.ort_value import IOBinding, OrtValue
+from numba_rt.ort_value import IOBinding, OrtValue, fed
 from numba_rt.session_options import ExecutionMode, GraphOptimizationLevel, RunOptions, SessionOptions
 
 if TYPE_CHECKING:
@@ -84,7 +86,6 @@ class InferenceSession:
         began = time.perf_counter_ns()
         is_path = isinstance(path_or_bytes, (str, os.PathLike))
         self._model_path = os.fspath(path_or_bytes) if is_path else None
-        self._origin = Origin.of(path_or_bytes)
         self._model_bytes = path_or_bytes if isinstance(path_or_bytes, bytes) else None
         self._sess_options = sess_options or SessionOptions()
         self._sess_options.warn_of_ignored()
@@ -100,6 +101,9 @@ class InferenceSession:
             self._profile = SessionProfile(self._sess_options.profile_file_prefix, began)
             self.model = self._profile.recorded(self.model)
         self._sess = self.model
+        self._output_names = [o.name for o in self._outputs_meta]
+        recorded = self._profile.recorded if self._profile is not None else lambda model: model
+        self._appending = Appending(self.model, recorded)
 
     def _load(self, source: Any) -> Model:
         options = self._sess_options
@@ -153,25 +157,37 @@ class InferenceSession:
         input_dict_ort_values: Mapping[str, OrtValue],
         run_options: RunOptions | None = None,
     ) -> list[OrtValue]:
-        """Like `run`, on OrtValues."""
-        feeds = {name: value.value for name, value in input_dict_ort_values.items()}
-        return [OrtValue(x) for x in self.run(output_names, feeds, run_options)]
+        """Like `run`, on OrtValues; caches handed back are appended to, as in `run_with_iobinding`."""
+        return self._run_values(input_dict_ort_values, output_names, {})
 
     def io_binding(self) -> IOBinding:
         """A new set of bound inputs and outputs."""
         return IOBinding(self)
 
     def run_with_iobinding(self, iobinding: IOBinding, run_options: RunOptions | None = None) -> None:
-        """Run on bound inputs; results go where outputs are bound."""
+        """Run on bound inputs; results go where outputs are bound.
+
+        Where the caches among the inputs are OrtValues that an earlier run returned (its `present`, bound as
+        `past`), and the new ones are bound to no memory, the run appends to them and copies none. An
+        OrtValue keeps its contents whatever becomes of it: it may be handed back more than once.
+        """
         bound = iobinding.outputs
-        iobinding.take(self.model.run(iobinding.feeds(), list(bound) or None, into=bound))
+        iobinding.take(self._run_values(iobinding.inputs(), list(bound), bound))
+
+    def _run_values(
+        self, inputs: Mapping[str, Any], wanted: Sequence[str] | None, into: Mapping[str, np.ndarray | None]
+    ) -> list[OrtValue]:
+        """Outputs that know where they come from, so that caches handed back can be appended to."""
+        names = list(wanted or self._output_names)
+        found = self._appending.run(inputs, names, into)
+        if found is not None:
+            return found
+        made = self.model.run(fed(inputs), names, into)
+        token = self._appending.token
+        return [OrtValue(x, (token, name)) for x, name in zip(made, names, strict=True)]
 
     def decoder(self, batch: int = 1) -> Decoder:
-        """A Decoder of the same model, which appends to caches that it keeps.
-
-        A run with bound memory copies caches: where an output lies in the memory of an input, the run
-        writes elsewhere first. A decoder's steps copy none. It reads the model again and has weights of its
-        own; sizes that the session's options fix are open.
+        """A Decoder of the same model, which appends to caches that it keeps; weights are shared.
 
         Args:
             batch: sequences that are decoded together.
@@ -181,7 +197,7 @@ class InferenceSession:
         """
         from numba_rt.decoder import Decoder
 
-        return Decoder(self._origin.definition(), batch=batch, threads=self.model.threads)
+        return Decoder(self.model, batch=batch)
 
     # -- profiling --------------------------------------------------------------------------
 

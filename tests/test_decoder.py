@@ -171,7 +171,7 @@ def source() -> Iterator[onnx.ModelProto]:
 def test_steps_give_what_the_plain_model_gives(source: onnx.ModelProto) -> None:
     decoder, plain = Decoder(source, threads=1), Plain(source)
     assert decoder.is_padded
-    assert sorted(b.cache.past for b in decoder.caches.values()) == sorted(plain.past)
+    assert sorted(b.of.cache.past for b in decoder.caches.values()) == sorted(plain.past)
     prompt = tokens(5)
     close(decoder.step(prompt), plain.step(prompt))
     for t in tokens(2 * BLOCK).T[:, 0]:

@@ -28,6 +28,7 @@ LAYERS = (
     {"profile"},
     {"feeds", "model", "origin"},
     {
+        "appending",
         "backend",
         "cli",
         "decoder",
@@ -36,6 +37,7 @@ LAYERS = (
         "ort_value",
         "session",
         "session_options",
+        "windows",
         "__init__",
         "__main__",
     },

@@ -12,7 +12,18 @@ import numpy as np
 from numba_rt.jit import inline, kernel, prange, u
 from numba_rt.kernels.extreme import maximum
 
-__all__ = ["max_pixels", "max_planes", "max_positions", "sum_pixels", "sum_planes", "unpool"]
+__all__ = [
+    "max_pixels",
+    "max_planes",
+    "max_positions",
+    "pixel_layout",
+    "sum_pixels",
+    "sum_planes",
+    "unpool",
+]
+
+FEW, MANY = 8, 32
+"""Channels below which loops run over pixels, and from which each pixel has its own loops."""
 
 
 @kernel
@@ -45,15 +56,16 @@ def max_planes(x, g, first, y, tasks):
 
 
 @inline
-def _power(v, power):
-    """v itself (power 0), or |v| ** power."""
+def _power(x, i, power):
+    """x[i] itself (power 0), or |x[i]| ** power."""
+    v = x[u(i)]
     if power == 0:
         return v
     if power == 1:
         return abs(v)
     if power == 2:
         return v * v
-    return abs(v) ** power
+    return x.dtype.type(abs(v) ** power)
 
 
 @kernel
@@ -80,13 +92,13 @@ def sum_planes(x, g, power, counts, y, tasks):
                     i0, i1, at = g[u(tap)], g[u(tap + 1)], base + g[u(tap + 2)]
                     if stride == 1:
                         for i in range(i0, i1):
-                            y[u(to + i)] += _power(x[u(at + i)], power)
+                            y[u(to + i)] += _power(x, at + i, power)
                     elif stride == 2:
                         for i in range(i0, i1):
-                            y[u(to + i)] += _power(x[u(at + 2 * i)], power)
+                            y[u(to + i)] += _power(x, at + 2 * i, power)
                     else:
                         for i in range(i0, i1):
-                            y[u(to + i)] += _power(x[u(at + stride * i)], power)
+                            y[u(to + i)] += _power(x, at + stride * i, power)
             if power == 0:
                 count = counts[u(od)] * counts[u(g[3] + oh)]
                 for i in range(out_w):
@@ -152,93 +164,180 @@ def unpool(x, positions, sizes, out, status, y, tasks):
         y[u(((plane * out[0] + d) * out[1] + h) * out[2] + w)] = x[u(i)]
 
 
-@inline
-def _inside(shift, dilation, size, tap):
-    """The nearest tap that is not outside the input."""
-    least = max(0, (dilation - 1 - shift) // dilation)
-    return max(least, min(tap, (size - 1 - shift) // dilation))
+def pixel_layout(g: np.ndarray, images: int, channels: int, x_step: int, y_step: int) -> np.ndarray:
+    """The argument `layout` of `max_pixels` and `sum_pixels`, for pixels so far apart.
 
-
-@kernel
-def max_pixels(x, g, layout, first, y, tasks):
-    """y = maxima of windows.   x, y: NHWC, flat; g as for planes of depth 1; layout int64: images,
-    channels, distance of pixels of x and of y.
-
-    Taps are taken in threes; one outside the image counts as its neighbour inside.
+    After these numbers follow: whether a row of y is a run as long as its windows, the elements that
+    windows in a row begin at and all between, and the elements that they read.
     """
-    height, wide, kernel_w, channels, x_step, y_step = g[1], g[2], g[8], layout[1], layout[2], layout[3]
-    rows = layout[0] * g[4]
-    for t in prange(tasks):
-        for row in range(t * rows // tasks, (t + 1) * rows // tasks):
-            image, top = row // g[4], row % g[4] * g[10] - g[16]
-            for ow in range(g[5]):
-                to, left = (row * g[5] + ow) * y_step, ow * g[11] - g[17]
-                for c in range(channels):
-                    y[u(to + c)] = first
-                last_w = _inside(left, g[14], wide, kernel_w - 1) * g[14] + left
-                if last_w < 0 or last_w >= wide:
-                    continue
-                for kh in range(g[7]):
-                    h = top + kh * g[13]
-                    if h < 0 or h >= height:
-                        continue
-                    base = (image * height + h) * wide
-                    for kw in range(0, kernel_w, 3):
-                        a = (base + left + g[14] * _inside(left, g[14], wide, kw)) * x_step
-                        b = (
-                            base + left + g[14] * _inside(left, g[14], wide, min(kw + 1, kernel_w - 1))
-                        ) * x_step
-                        e = (
-                            base + left + g[14] * _inside(left, g[14], wide, min(kw + 2, kernel_w - 1))
-                        ) * x_step
-                        for c in range(channels):
-                            v = maximum(x[u(a + c)], maximum(x[u(b + c)], x[u(e + c)]))
-                            y[u(to + c)] = maximum(v, y[u(to + c)])
+    reach, back = int(g[5] - 1) * int(g[11]), int(g[8] - 1) * int(g[14])
+    dense = g[11] == 1 and y_step == channels
+    span, width = (reach + 1) * channels, (reach + back + 1) * channels
+    return np.array([images, channels, x_step, y_step, dense, span, width], np.int64)
+
+
+@inline
+def _taps(shift, dilation, size, kernel):
+    """The range of taps that are inside the input."""
+    return max(0, (dilation - 1 - shift) // dilation), min(kernel, (size - 1 - shift) // dilation + 1)
+
+
+@inline
+def _max_of_runs(x, at, step, taps, n, y, to):
+    """y[to : to + n] = maxima of runs of x that are `step` apart.   Three at a time; the last may repeat."""
+    for tap in range(0, taps, 3):
+        a = at + tap * step
+        b, e = at + min(tap + 1, taps - 1) * step, at + min(tap + 2, taps - 1) * step
+        if tap == 0:
+            for i in range(n):
+                y[u(to + i)] = maximum(x[u(a + i)], maximum(x[u(b + i)], x[u(e + i)]))
+        else:
+            for i in range(n):
+                v = maximum(x[u(a + i)], maximum(x[u(b + i)], x[u(e + i)]))
+                y[u(to + i)] = maximum(v, y[u(to + i)])
+
+
+@inline
+def _copy_pixels(x, at, step, channels, count, y, to, y_step):
+    """Copies so many pixels that are `step` and then `y_step` apart."""
+    if channels < FEW:
+        for c in range(channels):
+            for pixel in range(count):
+                y[u(to + pixel * y_step + c)] = x[u(at + pixel * step + c)]
+    else:
+        for pixel in range(count):
+            for c in range(channels):
+                y[u(to + pixel * y_step + c)] = x[u(at + pixel * step + c)]
 
 
 @kernel
-def sum_pixels(x, g, layout, power, counts, y, tasks):
-    """y = averages of windows (power 0), or their norms.   x, y: NHWC, flat; g, counts as for planes of
-    depth 1; layout as for `max_pixels`.
+def max_pixels(x, g, layout, first, lines, maxima, y, tasks):
+    """y = maxima of windows: of the rows of a window, a line of maxima, then of the columns in it.
+
+    x, y: NHWC, flat; g as for planes of depth 1; layout: `pixel_layout(...)`; lines: (tasks * width,);
+    maxima: (tasks * span,).
     """
     height, wide, channels, x_step, y_step = g[1], g[2], layout[1], layout[2], layout[3]
-    rows = layout[0] * g[4]
-    zero = x.dtype.type(0)
+    out_h, out_w, begin, dense, span, width = g[4], g[5], g[17], layout[4] != 0, layout[5], layout[6]
+    total, stride, step = layout[0] * out_h, g[11] * channels, g[14] * channels
+    start, pixels = max(0, begin), min(width // channels, wide + begin) - max(0, begin)
+    pieces, run = pixels, channels
+    if x_step == channels:
+        pieces, run = min(1, max(0, pixels)), pixels * channels
     for t in prange(tasks):
-        for row in range(t * rows // tasks, (t + 1) * rows // tasks):
-            image, oh = row // g[4], row % g[4]
-            for ow in range(g[5]):
-                to = (row * g[5] + ow) * y_step
-                for c in range(channels):
-                    y[u(to + c)] = zero
-                left, step = ow * g[11] - g[17], g[14] * x_step
-                first = max(0, (g[14] - 1 - left) // g[14])
-                stop = min(g[8], (wide - 1 - left) // g[14] + 1)
-                for kh in range(g[7]):
-                    h = oh * g[10] + kh * g[13] - g[16]
-                    if h < 0 or h >= height:
-                        continue
-                    at = ((image * height + h) * wide + left) * x_step + first * step
-                    kw = first
-                    while kw < stop:
-                        if power == 0 and kw + 3 <= stop:
-                            b, e = at + step, at + 2 * step
-                            for c in range(channels):
-                                y[u(to + c)] += x[u(at + c)] + x[u(b + c)] + x[u(e + c)]
-                            kw += 3
-                            at += 3 * step
-                            continue
-                        for c in range(channels):
-                            y[u(to + c)] += _power(x[u(at + c)], power)
-                        kw += 1
-                        at += step
-                if power == 0:
-                    count = counts[u(1 + oh)] * counts[u(1 + g[4] + ow)]
-                    for c in range(channels):
-                        y[u(to + c)] /= count
-                elif power == 2:
-                    for i in range(to, to + channels):
-                        y[u(i)] = np.sqrt(y[u(i)])
-                elif power > 2:
-                    for i in range(to, to + channels):
-                        y[u(i)] = y[u(i)] ** (1 / power)
+        at, to = t * width, t * span
+        for i in range(at, at + width):
+            lines[u(i)] = first
+        for row in range(t * total // tasks, (t + 1) * total // tasks):
+            top = row % out_h * g[10] - g[16]
+            kh, stop = _taps(top, g[13], height, g[7])
+            source = ((row // out_h * height + top + kh * g[13]) * wide + start - begin) * x_step
+            for piece in range(pieces):
+                line = at + (start + piece) * channels
+                if kh >= stop:
+                    for i in range(line, line + run):
+                        lines[u(i)] = first
+                _max_of_runs(x, source, g[13] * wide * x_step, stop - kh, run, lines, line)
+                source += x_step
+            out = row * out_w * y_step
+            if dense:
+                _max_of_runs(lines, at, step, g[8], out_w * channels, y, out)
+            elif channels >= MANY:
+                for ow in range(out_w):
+                    _max_of_runs(lines, at + ow * stride, step, g[8], channels, y, out + ow * y_step)
+            else:
+                _max_of_runs(lines, at, step, g[8], span, maxima, to)
+                _copy_pixels(maxima, to, stride, channels, out_w, y, out, y_step)
+
+
+@inline
+def _sum_of_runs(x, at, step, taps, power, n, y, to):
+    """y[to : to + n] = sums of runs of x that are `step` apart, of |x| ** power where that is not 0."""
+    tap = 1
+    if power == 0 and taps >= 3:
+        b, e = at + step, at + 2 * step
+        for i in range(n):
+            y[u(to + i)] = x[u(at + i)] + x[u(b + i)] + x[u(e + i)]
+        tap = 3
+    else:
+        for i in range(n):
+            y[u(to + i)] = _power(x, at + i, power)
+    while power == 0 and tap + 2 <= taps:
+        a, b = at + tap * step, at + (tap + 1) * step
+        for i in range(n):
+            y[u(to + i)] += x[u(a + i)] + x[u(b + i)]
+        tap += 2
+    while tap < taps:
+        a = at + tap * step
+        for i in range(n):
+            y[u(to + i)] += _power(x, a + i, power)
+        tap += 1
+
+
+@inline
+def _finish(y, at, step, channels, factor, counts, first, pixels, power):
+    """Makes averages (power 0) or norms of sums; between pixels that are `step` apart, too.
+
+    The elements of a window are `factor` times its number among counts[first : first + pixels].
+    """
+    pixel = 0
+    while pixel < pixels and power != 1:
+        stop, own = pixel + 1, counts[u(first + pixel)]
+        while stop < pixels and counts[u(first + stop)] == own:
+            stop += 1
+        a, b, divisor = at + pixel * step, at + (stop - 1) * step + channels, factor * own
+        if power == 0:
+            for i in range(a, b):
+                y[u(i)] /= divisor
+        elif power == 2:
+            for i in range(a, b):
+                y[u(i)] = np.sqrt(y[u(i)])
+        else:
+            for i in range(a, b):
+                y[u(i)] = y[u(i)] ** (1 / power)
+        pixel = stop
+
+
+@kernel
+def sum_pixels(x, g, layout, power, counts, lines, sums, y, tasks):
+    """y = averages of windows (power 0), or their norms: sums of rows, then of the columns in them.
+
+    x, y: NHWC, flat; g, counts as for planes of depth 1; layout: `pixel_layout(...)`;
+    lines: (tasks * width,); sums: (tasks * span,).
+    """
+    height, wide, channels, x_step, y_step = g[1], g[2], layout[1], layout[2], layout[3]
+    out_h, out_w, begin, dense, span, width = g[4], g[5], g[17], layout[4] != 0, layout[5], layout[6]
+    total, stride, step, zero = layout[0] * out_h, g[11] * channels, g[14] * channels, x.dtype.type(0)
+    start, pixels = max(0, begin), min(width // channels, wide + begin) - max(0, begin)
+    pieces, run = pixels, channels
+    if x_step == channels:
+        pieces, run = min(1, max(0, pixels)), pixels * channels
+    for t in prange(tasks):
+        at, to = t * width, t * span
+        for i in range(at, at + width):
+            lines[u(i)] = zero
+        for row in range(t * total // tasks, (t + 1) * total // tasks):
+            top = row % out_h * g[10] - g[16]
+            kh, stop = _taps(top, g[13], height, g[7])
+            source = ((row // out_h * height + top + kh * g[13]) * wide + start - begin) * x_step
+            for piece in range(pieces):
+                line = at + (start + piece) * channels
+                if kh < stop:
+                    _sum_of_runs(x, source, g[13] * wide * x_step, stop - kh, power, run, lines, line)
+                else:
+                    for i in range(line, line + run):
+                        lines[u(i)] = zero
+                source += x_step
+            out, count, first = row * out_w * y_step, counts[u(1 + row % out_h)], 1 + out_h
+            if dense:
+                _sum_of_runs(lines, at, step, g[8], 0, out_w * channels, y, out)
+                _finish(y, out, channels, channels, count, counts, first, out_w, power)
+            elif channels >= MANY:
+                for ow in range(out_w):
+                    a, b = at + ow * stride, out + ow * y_step
+                    _sum_of_runs(lines, a, step, g[8], 0, channels, y, b)
+                    _finish(y, b, channels, channels, count, counts, first + ow, 1, power)
+            else:
+                _sum_of_runs(lines, at, step, g[8], 0, span, sums, to)
+                _finish(sums, to, stride, channels, count, counts, first, out_w, power)
+                _copy_pixels(sums, to, stride, channels, out_w, y, out, y_step)

@@ -17,6 +17,17 @@ def to_range(scaled, zero, lo, hi):
     return x if x < hi else hi
 
 
+@inline
+def range_parameters(lowest, highest):
+    """The scale and zero point by which numbers from lowest to highest become 0 to 255.
+
+    A function of its own because its divisions must stay divisions: the kernel's may become products.
+    """
+    scale = (f32(1) if highest == lowest else f32(highest - lowest)) / f32(255)
+    place = f32(0) - f32(lowest / scale)
+    return scale, np.uint8(np.rint(max(f32(0), min(f32(255), place))))
+
+
 @kernel.reduction
 def dynamic_range(x, parts, scale, zero, tasks):
     """The scale and zero point by which the range of x, extended to 0, becomes 0 to 255.
@@ -35,6 +46,4 @@ def dynamic_range(x, parts, scale, zero, tasks):
     for part in range(tasks):
         lowest = min(lowest, parts[part, 0])
         highest = max(highest, parts[part, 1])
-    scale[0] = (f32(1) if highest == lowest else f32(highest - lowest)) / f32(255)
-    place = f32(0) - f32(lowest / scale[0])
-    zero[0] = np.uint8(np.rint(max(f32(0), min(f32(255), place))))
+    scale[0], zero[0] = range_parameters(lowest, highest)

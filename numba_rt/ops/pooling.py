@@ -13,6 +13,7 @@ import numpy as np
 from numba_rt.dtypes import FLOATS, INT64, UINT8
 from numba_rt.errors import IndexRangeError, ShapeError
 from numba_rt.graph import Dim, Fact, Sym
+from numba_rt.jit import Kernel
 from numba_rt.kernels import pooling as kernels
 from numba_rt.ops._checks import check_dtype, check_rank, known_ints, same_dim
 from numba_rt.ops._lowering import Lowering, View
@@ -302,9 +303,15 @@ class NhwcPool(Pool):
     writes_rows = reads_rows
 
 
-def pixels(low: Lowering, x: View, y: View) -> View:
-    """The argument `layout` of the kernels of NHWC images."""
-    return low.const(np.array([x.shape[0], x.shape[3], *(v.pitch or v.shape[3] for v in (x, y))], np.int64))
+def lower_pixels(low: Lowering, kernel: Kernel, x: View, window: Sliding, y: View, *numbers: Any) -> None:
+    """Call a kernel of NHWC images; `numbers` are its own arguments after the geometry."""
+    g = geometry(window, x.shape[1:3])
+    layout = kernels.pixel_layout(g, x.shape[0], x.shape[3], *(v.pitch or v.shape[3] for v in (x, y)))
+    tasks = low.tasks(y.size * sum(window.kernel))
+    lines = [low.scratch((tasks * int(size),), x.dtype) for size in layout[:-3:-1]]
+    low.call(
+        kernel, low.span(x), low.const(g), low.const(layout), *numbers, *lines, low.span(y), tasks
+    )  # fmt: skip
 
 
 @op("NhwcMaxPool", domain=OWN)
@@ -320,9 +327,7 @@ class NhwcMaxPool(NhwcPool):
         if is_whole(window, X.shape[1:3]) and not X.pitch and not Y.pitch:
             lower_runs(ReduceMax().reduce, low, X, (1, 2), Y)
             return
-        g, first = low.const(geometry(window, X.shape[1:3])), ReduceMax.of_nothing(X.dtype)
-        tasks = low.tasks(work(Y, window))
-        low.call(kernels.max_pixels, low.span(X), g, pixels(low, X, Y), first, low.span(Y), tasks)
+        lower_pixels(low, kernels.max_pixels, X, window, Y, ReduceMax.of_nothing(X.dtype))
 
 
 def lower_sum_of_pixels(low: Lowering, x: View, window: Sliding, power: int, padding: bool, y: View) -> None:
@@ -333,9 +338,8 @@ def lower_sum_of_pixels(low: Lowering, x: View, window: Sliding, power: int, pad
     if is_whole(window, sizes) and power <= 2 and not x.pitch and not y.pitch:
         lower_runs(partial(reduce_sum, power=power, finish=(1, 0, 2)[power]), low, x, (1, 2), y)
         return
-    g, counts = low.const(geometry(window, sizes)), low.const(window_counts(window, sizes, padding, x.dtype))
-    tasks = low.tasks(work(y, window))
-    low.call(kernels.sum_pixels, low.span(x), g, pixels(low, x, y), power, counts, low.span(y), tasks)
+    counts = low.const(window_counts(window, sizes, padding, x.dtype))
+    lower_pixels(low, kernels.sum_pixels, x, window, y, power, counts)
 
 
 @op("NhwcAveragePool", domain=OWN)

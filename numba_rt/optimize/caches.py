@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numba_rt.graph import Fact, Graph, Node, Sym, Value
+from numba_rt.graph import Fact, Graph, Node, Sym, Value, substitute
+from numba_rt.ops.shape import SizeArithmetic
 from numba_rt.optimize.rule import Builder
 
 WINDOW = Sym("window")
@@ -57,19 +58,27 @@ def rows_of(graph: Graph, new: Value, axis: int) -> Rows | None:
     return next(((v, i) for v in graph.inputs for i, d in enumerate(v.fact.shape or ()) if d == count), None)
 
 
-def use_window(graph: Graph, cache: Cache, node: Node) -> Value | None:
-    """Let the graph read and write a window in place of a cache's input and output; the window, or
-    nothing where it cannot be told how many rows a run appends. Facts must have been inferred.
+def use_window(
+    graph: Graph, cache: Cache, node: Node, expected: Rows | None = None
+) -> tuple[Value, Rows] | None:
+    """Let the graph read and write a window in place of a cache's input and output; the window and how
+    many rows a run appends. Facts must have been inferred.
+
+    Where the number of rows does not follow from the inputs, it is the one that is expected, and other
+    numbers are errors when shapes are bound; nothing is done if none is expected.
     """
     past, new = node.inputs
     assert past is not None and new is not None and past.fact.shape is not None
-    rows = rows_of(graph, new, cache.axis)
+    told = rows_of(graph, new, cache.axis)
+    rows = expected if told is None else told
     if rows is None:
         return None
     order = order_of(past.fact.shape, cache.axis)
     shape = tuple(WINDOW if i == cache.axis else past.fact.shape[i] for i in order)
     window = Value(graph.fresh_name(f"{cache.past}.window"), Fact(past.fact.dtype, shape))
     op = Builder(graph, node, node.name)
+    if told is None:
+        new = op.Reshape(new, _shape_with(op, past.fact.shape, cache.axis, rows))
     made = op.Append(window, op.Transpose(new, perm=order), axis=order.index(cache.axis))
     whole = op.Transpose(made, perm=tuple(order.index(i) for i in range(len(order))))
     graph.outputs = [v for v in graph.outputs if v.name != cache.present]
@@ -78,7 +87,7 @@ def use_window(graph: Graph, cache: Cache, node: Node) -> Value | None:
     if past.uses:
         _stand_in(graph, past, window, order, cache.axis, rows)
     graph.inputs[next(i for i, v in enumerate(graph.inputs) if v is past)] = window
-    return window
+    return window, rows
 
 
 def order_of(shape: tuple[object, ...], axis: int) -> tuple[int, ...]:
@@ -93,16 +102,50 @@ def _stand_in(
     """Let what else reads the past read the window's rows before the new ones, or their number."""
     op = Builder(graph, graph.nodes[0], past.name)
     whole = op.Transpose(window, perm=tuple(order.index(i) for i in range(len(order))))
-    count = (
-        np.int64(rows) if isinstance(rows, int) else op.Gather(op.Shape(rows[0]), np.int64(rows[1]), axis=0)
-    )
-    shape = op.Sub(op.Shape(whole), op.Mul(np.eye(len(order), dtype=np.int64)[axis], count))
+    shape = op.Sub(op.Shape(whole), op.Mul(np.eye(len(order), dtype=np.int64)[axis], _count(op, rows)))
     for reader in list(dict.fromkeys(past.uses)):
         if reader.op.op_type == "Shape":
             part = reader.op.attributes()
             chosen = np.arange(len(order))[slice(part["start"], part["end"])]
             graph.replace(reader.outputs[0], op.Gather(shape, chosen, axis=0))
-    if any(n.op.op_type != "Shape" for n in past.uses):
+        elif isinstance(reader.op, SizeArithmetic):
+            _read_sizes(graph, reader, past, window, order, axis, rows)
+    if any(n.op.op_type not in ("Shape", "SizeArithmetic") for n in past.uses):
         along, first = np.array([axis]), np.zeros(1, np.int64)
         end = op.Gather(shape, along, axis=0)
         graph.replace(past, op.Slice(whole, first, end, along, np.ones(1, np.int64)))
+
+
+def _count(op: Builder, rows: Rows) -> Value | np.int64:
+    return (
+        np.int64(rows) if isinstance(rows, int) else op.Gather(op.Shape(rows[0]), np.int64(rows[1]), axis=0)
+    )
+
+
+def _shape_with(op: Builder, past: tuple[object, ...], axis: int, rows: Rows) -> Value:
+    """The shape of new rows of a cache."""
+    row = np.array([0 if i == axis else d for i, d in enumerate(past)], np.int64)
+    return op.Add(row, op.Mul(np.eye(len(past), dtype=np.int64)[axis], _count(op, rows)))
+
+
+def _read_sizes(
+    graph: Graph, reader: Node, past: Value, window: Value, order: tuple[int, ...], axis: int, rows: Rows
+) -> None:
+    """Let arithmetic on the sizes of the past read those of the window and the number of new rows."""
+    assert isinstance(reader.op, SizeArithmetic)
+    inputs = [window if v is past else v for v in reader.inputs]
+    symbols, sizes = [], {}
+    for name, i, of in reader.op.symbols:
+        is_past = reader.inputs[i] is past
+        symbols.append((name, i, order.index(of) if is_past else of))
+        if is_past and of == axis:
+            new = rows if isinstance(rows, int) else Sym(f"{name}.rows")
+            sizes[name] = Sym(name) - new
+            if not isinstance(rows, int):
+                symbols.append((f"{name}.rows", len(inputs), rows[1]))
+                inputs.append(rows[0])
+    expressions = np.empty(reader.op.expressions.shape, object)
+    for at, dim in np.ndenumerate(reader.op.expressions):
+        expressions[at] = substitute(dim, sizes)
+    op = SizeArithmetic(expressions=expressions, symbols=tuple(symbols))
+    graph.replace(reader.outputs[0], graph.node(op, inputs, 1, reader.name, before=reader).outputs[0])

@@ -37,6 +37,8 @@ TILE_TYPE = ir.FunctionType(
     ir.VoidType(), [FLOATS, I64, INTS, I64, I64, I64, I64, FLOATS, I64, I64, *_OUTPUT]
 )
 """a, lda, table, row_step, tap_step, taps, k, b, tap_size, panel_size, then the output."""
+NARROW_TYPE = ir.FunctionType(ir.VoidType(), [FLOATS.as_pointer(), I64, I64, FLOATS, I64, *_OUTPUT])
+"""addresses of rows, taps, k, b, tap_size, then the output."""
 FINISH_TYPE = ir.FunctionType(ir.VoidType(), [FLOATS, I64, *_OUTPUT])
 
 Values = list[ir.Value]
@@ -100,6 +102,30 @@ class Vectors:
         call = b.call(function, [value, pointer, mask])
         call.arg_attributes[1] = _float_aligned()
 
+    def store_first(
+        self, b: ir.IRBuilder, values: Values, places: Values, count: ir.Value, mask: ir.Value
+    ) -> None:
+        """The first `count` lanes of vectors, fewer than all, to any addresses; `mask` says the same."""
+        if self.isa.lanes == 16:
+            for value, place in zip(values, places, strict=True):
+                self.masked_store(b, value, place, mask)
+            return
+        # Masked stores of 8 lanes take many cycles on some processors.
+        size = self.isa.lanes // 2
+        while size:
+            halves = [
+                ir.Constant(ir.VectorType(ir.IntType(32), size), list(range(first, first + size)))
+                for first in (0, size)
+            ]
+            low, high = ([b.shuffle_vector(x, x, half) for x in values] for half in halves)
+            given = b.icmp_unsigned("!=", b.and_(count, I64(size)), I64(0))
+            with b.if_then(given):
+                for value, place in zip(low, places, strict=True):
+                    b.store(value, b.bitcast(place, value.type.as_pointer()), align=4)
+            values = [b.select(given, x, y) for x, y in zip(high, low, strict=True)]
+            places = [b.select(given, b.gep(place, [I64(size)]), place) for place in places]
+            size //= 2
+
 
 class TileEmitter(Vectors):
     """Emits the tiles of an instruction set; see `numba_rt.simd.tile` for what they compute."""
@@ -130,65 +156,94 @@ class TileEmitter(Vectors):
 
     def tile(self, height: int) -> ir.Function:
         """The tile of `height` rows."""
-        return self._tile(height, self.isa.nv)
+        return self.function(f"numba_rt_tile_{height}", TILE_TYPE, self._emit_tile, height)
 
-    def _tile(self, height: int, nv: int) -> ir.Function:
-        """The tile that uses the first `nv` vectors of a panel's rows."""
-        return self.function(f"numba_rt_tile_{height}_{nv}", TILE_TYPE, self._emit_tile, height, nv)
-
-    def _emit_tile(self, function: ir.Function, b: ir.IRBuilder, height: int, nv: int) -> None:
+    def _emit_tile(self, function: ir.Function, b: ir.IRBuilder, height: int) -> None:
         *rows, k, weights, tap_size, panel_size, c, ldc, cols, bias, d, alpha, lo, hi = function.args
-        # By the height alone: a column's sum must not depend on how full its panel is.
-        taps, sets = rows[-1], _accumulator_sets(height * self.isa.nv)
+        taps, limits = rows[-1], (alpha, lo, hi)
         pointers = self._row_pointers(b, height, *rows)
 
         def panel_of(b: ir.IRBuilder, at: ir.Value, carried: Values) -> Values:
             (panel,) = carried
-
-            def tap(b: ir.IRBuilder, t: ir.Value, acc: Values) -> Values:
-                sources = [
-                    b.load(b.gep(pointers, [b.add(b.mul(t, I64(height)), I64(r))])) for r in range(height)
-                ]
-                start = b.gep(panel, [b.mul(t, tap_size)])
-
-                def step(b: ir.IRBuilder, i: ir.Value, acc: Values, part: int) -> Values:
-                    first = b.gep(start, [b.mul(i, I64(self.isa.nr))])
-                    columns = [self.load(b, b.gep(first, [I64(v * self.isa.lanes)])) for v in range(nv)]
-                    acc = list(acc)
-                    for r in range(height):
-                        x = self.splat(b, b.load(b.gep(sources[r], [i])))
-                        for v in range(nv):
-                            n = (part * height + r) * nv + v
-                            acc[n] = self.multiply_add(b, x, columns[v], acc[n])
-                    return acc
-
-                def steps(b: ir.IRBuilder, i: ir.Value, acc: Values) -> Values:
-                    for s in range(UNROLL):
-                        acc = step(b, b.add(i, I64(s)), acc, s % sets)
-                    return acc
-
-                whole = b.and_(k, I64(-UNROLL))
-                acc = loop(b, I64(0), whole, UNROLL, acc, steps)
-                return loop(b, whole, k, 1, acc, lambda b, i, acc: step(b, i, acc, 0))
-
-            acc = loop(b, I64(0), taps, 1, [ir.Constant(self.vector, None)] * (height * nv * sets), tap)
-            while len(acc) > height * nv:
-                acc = [b.fadd(acc[i], acc[i + len(acc) // 2]) for i in range(len(acc) // 2)]
-            self._emit_output(b, acc, height, at, c, ldc, cols, bias, d, alpha, lo, hi)
+            sums = self._emit_sums(b, height, self.isa.nv, pointers, taps, k, panel, tap_size)
+            self._emit_output(b, sums, height, at, c, ldc, cols, bias, d, *limits)
             return [b.gep(panel, [panel_size])]
 
-        if nv == 1:
-            panel_of(b, I64(0), [weights])
-            b.ret_void()
-            return
         rest = b.and_(cols, I64(self.isa.nr - 1))
         narrow = b.and_(b.icmp_signed(">", rest, I64(0)), b.icmp_signed("<=", rest, I64(self.isa.lanes)))
         at = b.select(narrow, b.sub(cols, rest), cols)
         (panel,) = loop(b, I64(0), at, self.isa.nr, [weights], panel_of)
         with b.if_then(narrow):
             left = b.gep(c, [at]), ldc, rest, *(_moved(b, pointer, at) for pointer in (bias, d))
-            b.call(self._tile(height, 1), [*rows, k, panel, tap_size, panel_size, *left, alpha, lo, hi])
+            narrow_tile = self.function(f"numba_rt_tile_{height}_1", NARROW_TYPE, self._emit_narrow, height)
+            b.call(narrow_tile, [pointers, taps, k, panel, tap_size, *left, *limits])
         b.ret_void()
+
+    def _emit_narrow(self, function: ir.Function, b: ir.IRBuilder, height: int) -> None:
+        """The last panel, of which the first vector is used."""
+        *sources, c, ldc, cols, bias, d, alpha, lo, hi = function.args
+        sums = self._emit_sums(b, height, 1, *sources)
+        whole = b.icmp_signed("==", cols, I64(self.isa.lanes))
+        with b.if_else(whole) as (full, ragged):
+            with full:
+                self._emit_whole(b, sums, height, I64(0), c, ldc, bias, d, alpha, lo, hi)
+            with ragged:
+                self._emit_part(b, sums, c, ldc, cols, bias, d, alpha, lo, hi)
+        b.ret_void()
+
+    def _emit_part(self, b: ir.IRBuilder, acc: Values, *out: ir.Value) -> None:
+        """Writes the first `cols` columns of one accumulator a row."""
+        c, ldc, cols, bias, d, *limits = out
+        mask = self.first_lanes(b, cols)
+        alpha, lo, hi = (self.splat(b, x) for x in limits)
+        places = [b.gep(c, [b.mul(ldc, I64(r))]) for r in range(len(acc))]
+
+        def add_d(b: ir.IRBuilder) -> Values:
+            return [
+                b.fadd(x, self.masked_load(b, b.gep(d, [b.mul(ldc, I64(r))]), mask))
+                for r, x in enumerate(acc)
+            ]
+
+        nothing = ir.Constant(self.vector, [-0.0] * self.isa.lanes)
+        (added,) = unless_null(b, bias, [nothing], lambda b: [self.masked_load(b, bias, mask)])
+        acc = [self.multiply_add(b, x, alpha, added) for x in acc]
+        acc = unless_null(b, d, acc, add_d)
+        self.store_first(b, [self.clamp(b, x, lo, hi) for x in acc], places, cols, mask)
+
+    def _emit_sums(self, b: ir.IRBuilder, height: int, nv: int, *sources: ir.Value) -> Values:
+        """The products of rows and the first `nv` vectors of a panel, added up."""
+        pointers, taps, k, panel, tap_size = sources
+        # By the height alone: a column's sum must not depend on how full its panel is.
+        sets = _accumulator_sets(height * self.isa.nv)
+
+        def tap(b: ir.IRBuilder, t: ir.Value, acc: Values) -> Values:
+            rows = [b.load(b.gep(pointers, [b.add(b.mul(t, I64(height)), I64(r))])) for r in range(height)]
+            start = b.gep(panel, [b.mul(t, tap_size)])
+
+            def step(b: ir.IRBuilder, i: ir.Value, acc: Values, part: int) -> Values:
+                first = b.gep(start, [b.mul(i, I64(self.isa.nr))])
+                columns = [self.load(b, b.gep(first, [I64(v * self.isa.lanes)])) for v in range(nv)]
+                acc = list(acc)
+                for r in range(height):
+                    x = self.splat(b, b.load(b.gep(rows[r], [i])))
+                    for v in range(nv):
+                        n = (part * height + r) * nv + v
+                        acc[n] = self.multiply_add(b, x, columns[v], acc[n])
+                return acc
+
+            def steps(b: ir.IRBuilder, i: ir.Value, acc: Values) -> Values:
+                for s in range(UNROLL):
+                    acc = step(b, b.add(i, I64(s)), acc, s % sets)
+                return acc
+
+            whole = b.and_(k, I64(-UNROLL))
+            acc = loop(b, I64(0), whole, UNROLL, acc, steps)
+            return loop(b, whole, k, 1, acc, lambda b, i, acc: step(b, i, acc, 0))
+
+        acc = loop(b, I64(0), taps, 1, [ir.Constant(self.vector, None)] * (height * nv * sets), tap)
+        while len(acc) > height * nv:
+            acc = [b.fadd(acc[i], acc[i + len(acc) // 2]) for i in range(len(acc) // 2)]
+        return acc
 
     def _row_pointers(self, b: ir.IRBuilder, height: int, *rows: ir.Value) -> ir.Value:
         """The addresses of all rows by tap, on the stack: they serve every panel."""
@@ -272,7 +327,7 @@ class TileEmitter(Vectors):
                 if v < nv - 1:
                     self.store(b, x, b.gep(c, [at]))
                 else:
-                    self.masked_store(b, x, b.gep(c, [at]), mask)
+                    self.store_first(b, [x], [b.gep(c, [at])], b.sub(cols, I64(v * lanes)), mask)
             return []
 
         loop(b, I64(0), height, 1, [], row)

@@ -1,6 +1,7 @@
 """Kernels of NHWC images whose pixels are further apart than their channels take."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from numba_rt.kernels.activation import ACTIVATIONS
 from numba_rt.kernels.conv import Window
 from numba_rt.kernels.packing import NR
-from numba_rt.kernels.pooling import max_pixels, sum_pixels
+from numba_rt.kernels.pooling import max_pixels, pixel_layout, sum_pixels
 from numba_rt.ops._window import slide
 from numba_rt.ops.pooling import geometry, window_counts
 from tests.kernels import test_conv_kernel as direct
@@ -97,15 +98,17 @@ def test_winograd(size, tasks):
 
 
 def test_pools():
-    for c in (1, 5, 16):
-        x, window = floats(2, 9, 7, c), slide((9, 7), (3, 2), strides=(2, 1), pads=(1, 0, 1, 1))
+    for c, step in itertools.product((1, 5, 16, 37), (1, 2)):
+        x, window = floats(2, 9, 7, c), slide((9, 7), (3, 2), strides=(2, step), pads=(1, 0, 1, 1))
         g, shape = geometry(window, (9, 7)), (2, *window.sizes, c)
         counts = window_counts(window, (9, 7), False, np.float32)
         y = [np.empty(shape, np.float32) for _ in range(2)]
         wide = [apart(np.full(shape, np.nan, np.float32)) for _ in range(2)]
         for images, steps, (most, mean) in ((x, (c, c), y), (apart(x), (c + MORE, c + MORE), wide)):
-            layout = np.array([2, c, *steps], np.int64)
-            max_pixels(images.reshape(-1), g, layout, np.float32(-9), most.reshape(-1), 1)
-            sum_pixels(images.reshape(-1), g, layout, 0, counts, mean.reshape(-1), 1)
+            layout = pixel_layout(g, 2, c, *steps)
+            lines, sums = (np.empty(size, np.float32) for size in layout[:-3:-1])
+            low, flat = np.float32(-9), images.reshape(-1)
+            max_pixels(flat, g, layout, low, lines, sums, most.reshape(-1), 1)
+            sum_pixels(flat, g, layout, 0, counts, lines, sums, mean.reshape(-1), 1)
         for dense, spread in zip(y, wide, strict=True):
             np.testing.assert_array_equal(pixels(spread, shape), dense)

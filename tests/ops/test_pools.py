@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -65,3 +66,33 @@ def test_pools_agree_with_onnxruntime(kind: str, data: Any, channels: int, flag:
         image = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
         got = run_op(own.op(), [image], 1)[0].transpose(0, 3, 1, 2)
         np.testing.assert_allclose(got, expected[0], rtol=1e-5, atol=1e-6)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.data(), st.sampled_from((1, 2, 7, 8, 9, 24, 31, 32, 33, 40)), st.sampled_from(("f4", "i1")))
+def test_maxima_of_pixels_are_those_of_planes(data: Any, channels: int, dtype: str) -> None:
+    sizes, attributes = data.draw(windows(2))
+    random = np.random.default_rng(channels)
+    x = random.integers(-9, 9, (2, channels, *sizes)).astype(dtype)
+    if dtype == "f4":
+        x[random.random(x.shape) < 0.2] = -np.inf
+        x[random.random(x.shape) < 0.05] = np.nan
+    ops = (Case(n, (), attributes, domain=d).op() for n, d in (("MaxPool", ""), ("NhwcMaxPool", "numba_rt")))
+    planes, image = (
+        run_op(op, [a], 1)[0] for op, a in zip(ops, (x, x.transpose(0, 2, 3, 1).copy()), strict=True)
+    )
+    np.testing.assert_array_equal(image.transpose(0, 3, 1, 2), planes)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("kind", POOLS)
+def test_large_pools_of_pixels_are_those_of_planes(kind: str, threads: int) -> None:
+    random = np.random.default_rng(0)
+    attributes = {"kernel_shape": (3, 3), "strides": (2, 2), "pads": (1, 1, 1, 1)}
+    for channels in (3, 24, 40):
+        x = random.standard_normal((1, 33, 65, channels)).astype(np.float32)
+        whole = run_op(Case(kind, (), attributes).op(), [x.transpose(0, 3, 1, 2).copy()], 1, threads=threads)[
+            0
+        ]
+        made = run_op(Case("Nhwc" + kind, (), attributes, domain="numba_rt").op(), [x], 1, threads=threads)[0]
+        np.testing.assert_allclose(made.transpose(0, 3, 1, 2), whole, rtol=1e-5, atol=1e-6)
