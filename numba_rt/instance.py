@@ -57,8 +57,9 @@ class FrameInstance(Instance):
 
     def __init__(self, plan: Plan, arena: np.ndarray) -> None:
         super().__init__(plan)
-        self._bases = {"arena": address_of(arena), "status": address_of(self.status)}
-        self._constants: dict[int, tuple[int, np.ndarray]] = {}
+        self._arena = address_of(arena)
+        self._constants: dict[int, int] = {}
+        self._copies: list[np.ndarray] = []
         spots: dict[str, dict[int, list[tuple[int, int]]]] = {"input": {}, "output": {}}
         words: list[int] = []
         starts: list[int] = []
@@ -80,19 +81,21 @@ class FrameInstance(Instance):
 
     def _add(self, words: list[int], arg: Any, spots: dict[str, dict[int, list[tuple[int, int]]]]) -> None:
         """The words of an argument; where it is an input or output, a note of where its address will go."""
-        if isinstance(arg, View):
-            source, address = arg.source, 0
-            if isinstance(source, np.ndarray):
-                address = self._constant(source) + arg.offset
+        kind = type(arg)
+        if kind is int:
+            words.append(arg)
+        elif kind is View:
+            source, offset = arg.source, arg.offset
+            place = self.plan.places.get(id(source))
+            if place is None:
+                address = self._constant(source) + offset
+            elif place.kind == "arena":
+                address = self._arena + place.index + offset
+            elif place.kind == "status":
+                address = address_of(self.status[place.index])
             else:
-                place: Place = self.plan.places[id(source)]
-                if place.kind == "arena":
-                    address = self._bases["arena"] + place.index + arg.offset
-                elif place.kind == "status":
-                    address = self._bases["status"] + place.index * self.status.strides[0]
-                else:
-                    spot = len(words) + ADDRESS, arg.offset
-                    spots[place.kind].setdefault(place.index, []).append(spot)
+                address = 0
+                spots[place.kind].setdefault(place.index, []).append((len(words) + ADDRESS, offset))
             words += array_words(address, arg.shape, arg.dtype.itemsize)
         elif isinstance(arg, np.ndarray):
             words += array_words(self._constant(arg), arg.shape, arg.itemsize)
@@ -101,11 +104,14 @@ class FrameInstance(Instance):
 
     def _constant(self, array: np.ndarray) -> int:
         """Where a constant lies."""
-        found = self._constants.get(id(array))
-        if found is None:
-            placed = np.require(array, requirements=("C", "A"))
-            found = self._constants[id(array)] = address_of(placed), placed
-        return found[0]
+        address = self._constants.get(id(array))
+        if address is None:
+            flags, placed = array.flags, array
+            if not (flags.c_contiguous and flags.aligned):
+                placed = np.require(array, requirements=("C", "A"))
+                self._copies.append(placed)
+            address = self._constants[id(array)] = address_of(placed)
+        return address
 
     @cached_property
     def calls(self) -> list[Step]:
