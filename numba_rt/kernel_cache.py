@@ -13,15 +13,17 @@ import marshal
 import os
 import re
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from numba_rt.cache_directory import store, write_atomically
 from numba_rt.machine_code import Image
 
 _MAGIC = b"numba_rt kernel 2\n"
-_PACKAGE = Path(__file__).parent
-_ALWAYS = frozenset(_PACKAGE / name for name in ("compiler.py", "region.py"))
+_PACKAGE = os.path.dirname(__file__)
+_ALWAYS = frozenset(os.path.join(_PACKAGE, name) for name in ("compiler.py", "region.py"))
 _COMPILED = frozenset({"jit", "dtypes", "simd", "kernels", "ops"})
 """The modules of this package that compiled code can depend on."""
 
@@ -44,34 +46,52 @@ class Stats:
 stats = Stats()
 
 
-@dataclass(frozen=True)
 class _Source:
     """A source file as it was when a module of kernels or inline functions was made from it."""
 
-    content: bytes
-    changed: int
-    digest: bytes
-    imports: frozenset[Path]
+    def __init__(self, path: str) -> None:
+        self.changed = os.stat(path).st_mtime_ns
+        self.content = Path(path).read_bytes()
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Digest of the content."""
+        return hashlib.sha256(self.content).digest()
+
+    @cached_property
+    def imports(self) -> set[str]:
+        """Files of this package that it imports and that compiled code can depend on."""
+        names: set[str] = set()
+        for module, members, plain in _IMPORT.findall(self.content):
+            base = (module or plain).decode()
+            names |= {base, *(f"{base}.{member}" for member in re.findall(r"\w+", members.decode()))}
+        return {file for name in names for file in _files(name)}
 
 
-_sources: dict[Path, _Source] = {}
+_sources: dict[str, _Source] = {}
+_unnamed: WeakSet[KernelCache] = WeakSet()
+"""Those of the sources above that do not know their digest yet."""
 
 
 def register_source(path: Path) -> None:
     """Takes note of a source file while it is imported; what is imported again is read again."""
-    known = _sources.get(path)
-    if known is None or known.changed != path.stat().st_mtime_ns:
-        _sources[path] = _read(path)
+    known = _sources.get(str(path))
+    if known is None:
+        _sources[str(path)] = _Source(str(path))
+    elif known.changed != path.stat().st_mtime_ns:
+        for cache in list(_unnamed):
+            _ = cache.identity
+        _sources[str(path)] = _Source(str(path))
 
 
 def source_text(path: Path) -> str:
     """Text of a file, as it was imported."""
-    return _source(path).content.decode()
+    return _source(str(path)).content.decode()
 
 
 def source_digest(path: Path) -> str:
     """Digest of a source file and of all files of this package it imports, directly or not."""
-    found = {path, *_ALWAYS}
+    found = {str(path), *_ALWAYS}
     pending = list(found)
     while pending:
         new = _source(pending.pop()).imports - found
@@ -80,30 +100,20 @@ def source_digest(path: Path) -> str:
     return hashlib.sha256(b"".join(_source(file).digest for file in sorted(found))).hexdigest()
 
 
-def _source(path: Path) -> _Source:
+def _source(path: str) -> _Source:
     if path not in _sources:
-        _sources[path] = _read(path)
+        _sources[path] = _Source(path)
     return _sources[path]
 
 
-def _read(path: Path) -> _Source:
-    changed = path.stat().st_mtime_ns
-    content = path.read_bytes()
-    names: set[str] = set()
-    for module, members, plain in _IMPORT.findall(content):
-        base = (module or plain).decode()
-        names |= {base, *(f"{base}.{member}" for member in re.findall(r"\w+", members.decode()))}
-    imports = frozenset(file for name in names for file in _files(name))
-    return _Source(content, changed, hashlib.sha256(content).digest(), imports)
-
-
-def _files(name: str) -> list[Path]:
+@cache
+def _files(name: str) -> list[str]:
     """Source of a module of this package, if compiled code can depend on it."""
     parts = name.split(".")[1:]
     if not parts or parts[0] not in _COMPILED:
         return []
-    path = _PACKAGE.joinpath(*parts)
-    return [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]
+    path = os.path.join(_PACKAGE, *parts)
+    return [file for file in (f"{path}.py", os.path.join(path, "__init__.py")) if os.path.isfile(file)]
 
 
 class KernelCache:
@@ -111,11 +121,19 @@ class KernelCache:
 
     def __init__(self, name: str, file: Path, options: tuple[Any, ...]) -> None:
         self._stem = name.rpartition(".")[2][:60]
-        self._identity = repr((name, options, source_digest(file)))
+        self._key = name, file, options
+        _unnamed.add(self)
+
+    @cached_property
+    def identity(self) -> str:
+        """The kernel and the sources it depends on."""
+        _unnamed.discard(self)
+        name, file, options = self._key
+        return repr((name, options, source_digest(file)))
 
     def file_name(self, codes: tuple[str, ...]) -> str:
         """Name of the file for arguments of these types."""
-        digest = hashlib.sha256(f"{self._identity}{codes}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{self.identity}{codes}".encode()).hexdigest()
         return f"{self._stem}-{digest[:24]}.kernel"
 
     def has(self, codes: tuple[str, ...]) -> bool:

@@ -122,7 +122,8 @@ def test_the_digest_follows_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     }
     for path, text in files.values():
         path.write_text(text)
-    monkeypatch.setattr(kernel_cache, "_PACKAGE", tmp_path)
+    monkeypatch.setattr(kernel_cache, "_PACKAGE", str(tmp_path))
+    monkeypatch.setattr(kernel_cache, "_files", kernel_cache._files.__wrapped__)
     monkeypatch.setattr(kernel_cache, "_ALWAYS", frozenset())
     monkeypatch.setattr(kernel_cache, "_sources", {})
     first = files["a"][0]
