@@ -26,9 +26,9 @@ from converter.types import UNKNOWN, to_fact
 from converter.upgrades import upgrade
 from numba_rt.errors import LoadError, NumbaRtError
 from numba_rt.format.definition import FunctionDef, GraphDef, NodeDef, OperatorSet, ValueInfoDef
-from numba_rt.graph import Fact, Graph, Node, Sym, Value
+from numba_rt.graph import Fact, Graph, Sym, Value
 from numba_rt.ops import Op, get
-from numba_rt.ops._infer import infer
+from numba_rt.ops._infer import infer_node
 from numba_rt.ops._op import OWN
 
 DEEPEST = 32
@@ -227,7 +227,7 @@ class Converter:
         op = make_op(cls, attributes, filled, node.where)
         names = [scope.prefix + n if n else f"{node.name}/unused" for n in outputs]
         made = scope.graph.node(op, [*inputs, *captures], names, node.name)
-        set_facts(made)
+        infer_node(made)
         for name, value in zip(outputs, made.outputs, strict=True):
             if name:
                 scope.values[name] = value
@@ -330,19 +330,6 @@ class Converter:
             if name:
                 value = inner.get(formal, f"the output {formal!r} of function {function.name!r}")
                 scope.values[name] = value
-
-
-def set_facts(node: Node) -> None:
-    """Infer the facts of a node's outputs."""
-    facts = [None if v is None else v.fact for v in node.inputs]
-    try:
-        made = infer(node.op, facts, len(node.outputs), node.describe())
-    except NumbaRtError:
-        raise
-    except (ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
-        raise LoadError(f"{node.describe()}: {error}") from error
-    for value, fact in zip(node.outputs, made, strict=False):
-        value.fact = fact
 
 
 def _known_branch(node: RawNode, inputs: Sequence[Value | None]) -> GraphDef | None:

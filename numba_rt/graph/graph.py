@@ -42,13 +42,15 @@ class Value:
 class Node:
     """An operator with the values it reads and makes. Absent optional inputs are None."""
 
-    __slots__ = ("inputs", "name", "op", "outputs")
+    __slots__ = ("inferred", "inputs", "name", "op", "outputs")
 
     def __init__(self, op: Op, inputs: Sequence[Value | None], outputs: list[Value], name: str) -> None:
         self.op = op
         self.inputs: list[Value | None] = list(inputs)
         self.outputs = outputs
         self.name = name
+        self.inferred: tuple[Op, list[Fact | None], tuple[Fact, ...]] | None = None
+        """Operator and facts of inputs of which the outputs' facts were inferred last."""
 
     def describe(self) -> str:
         """`Softmax 'encoder/softmax'`, for messages."""
@@ -165,7 +167,8 @@ class Graph:
         """Let every reader of `old` (and the graph's outputs) read `new` instead."""
         if old is new:
             return
-        for node in list(dict.fromkeys(old.uses)):
+        for node in dict.fromkeys(old.uses):
+            node.inferred = None
             for position, value in enumerate(node.inputs):
                 if value is old:
                     node.inputs[position] = new
@@ -181,14 +184,28 @@ class Graph:
         if new is not None:
             new.uses.append(node)
         node.inputs[position] = new
+        node.inferred = None
 
     def remove(self, nodes: Iterable[Node]) -> None:
         """Take nodes out; their outputs must have no readers left outside `nodes`."""
-        gone = {id(n) for n in nodes}
-        for node in self.nodes:
-            if id(node) in gone:
-                _stop_reading(node)
-        self.nodes = [n for n in self.nodes if id(n) not in gone]
+        gone = set(nodes)
+        for node in gone:
+            _stop_reading(node)
+        if gone:
+            self.nodes = [n for n in self.nodes if n not in gone]
+
+    def remove_unread(self, nodes: Iterable[Node]) -> set[Node]:
+        """Take out those of the nodes that nobody reads, and what only they read; the nodes that went."""
+        rest, gone = list(nodes), set[Node]()
+        for node in rest:  # grows meanwhile
+            if node in gone or any(v.uses or self.is_output(v) for v in node.outputs):
+                continue
+            rest += [v.producer for v in node.inputs if v is not None and v.producer is not None]
+            _stop_reading(node)
+            gone.add(node)
+        if gone:
+            self.nodes = [n for n in self.nodes if n not in gone]
+        return gone
 
     def remove_dead(self) -> int:
         """Take out nodes nobody reads; returns how many."""
@@ -230,4 +247,5 @@ def _stop_reading(node: Node) -> None:
     for value in node.inputs:
         if value is not None:
             value.uses.remove(node)
+    node.inferred = None
     node.inputs = [None if v is not None and v.is_constant else v for v in node.inputs]

@@ -9,7 +9,7 @@ from numba_rt.kernels.activation import activate, activation_address
 from numba_rt.kernels.conv import Window
 from numba_rt.simd.depthwise import ANY, FAMILIES, MAX_CHANNELS, WIDTHS, row_addresses, row_tile
 
-__all__ = ["depthwise", "depthwise_sizes", "depthwise_tiles"]
+__all__ = ["depthwise", "depthwise_sizes", "depthwise_tiles", "row_width"]
 
 LINE = 16
 """Floats of a cache line."""
@@ -21,12 +21,17 @@ def depthwise_tiles(window: Window) -> np.ndarray:
     return row_addresses(*(family if window.dilations[1] == 1 and family in FAMILIES else ANY))
 
 
+def row_width(ow: int) -> int:
+    """The width of tiles for rows of so many outputs."""
+    return min((-(-ow // width) * (width + 1), width) for width in WIDTHS if width <= max(ow, 1))[1]
+
+
 def depthwise_sizes(
     window: Window, bias: bool = False, residual: bool = False, act: int = 0, out_pitch: int = 0
 ) -> np.ndarray:
     """The sizes `g` of `depthwise`; `out_pitch` as for `convolution`."""
     oh, ow = window.out
-    _, width = min((-(-ow // width) * (width + 1), width) for width in WIDTHS if width <= max(ow, 1))
+    width = row_width(ow)
     strips = -(-ow // width)
     return np.array(
         [window.batch, *window.size, window.channels, oh, ow, *window.kernel, *window.strides,

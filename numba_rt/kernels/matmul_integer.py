@@ -1,87 +1,162 @@
-"""Products of small integers, exact in 32 bits, for matrices and convolutions."""
+"""Products of small integers, exact in 32 bits, for matrices and convolutions.
+
+Operands are 16-bit numbers, two that follow one another in a sum to a word (`numba_rt.simd.integer`).
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from numba_rt.jit import kernel, prange, u
+from numba_rt.kernels.gemm import divide
+from numba_rt.simd.integer import integer_tile
+from numba_rt.simd.isa import ISA
 
-__all__ = ["dot_rows", "patches"]
+__all__ = [
+    "centre_images",
+    "centre_rows",
+    "multiply_integers",
+    "pack_columns_of_integers",
+    "pack_integers",
+    "packed_words",
+]
 
-COLUMNS = 64
-"""Rows of b that stay in the cache while all rows of a pass by."""
+MR = ISA.mr
+NR = ISA.nr
+CACHED = 48 * 1024
+"""Words of B that stay in the second-level cache while rows of A pass by."""
 
-i32 = np.int32
+i16 = np.int16
 
 
-@kernel
-def dot_rows(a, b, g, c, tasks):
-    """c[i, j] = sum over p of a[i, p] * b[j, p] for a batch of matrices; sums wrap around.
+def packed_words(words: int, n: int) -> int:
+    """Words of a packed matrix whose n columns have so many words."""
+    return -(-n // NR) * words * NR
 
-    a (m, k), b (n, k) int16, c (m, n) int32, each flat and contiguous, for items of the batch; g
-    int64: batch0, batch1, m, n, k, then the strides of a, b and c along the two batch axes, in elements.
-    """
-    batch1, m, n, k = g[1], g[2], g[3], g[4]
-    blocks = (n + COLUMNS - 1) // COLUMNS
-    rows = g[0] * batch1 * blocks * m
-    for t in prange(tasks):
-        at, end = t * rows // tasks, (t + 1) * rows // tasks
-        while at < end:
-            block, first = at // m, at % m
-            last = min(m, first + end - at)
-            item, j0 = block // blocks, block % blocks * COLUMNS
-            j1 = min(n, j0 + COLUMNS)
-            a0 = item // batch1 * g[5] + item % batch1 * g[6]
-            b0 = item // batch1 * g[7] + item % batch1 * g[8]
-            c0 = item // batch1 * g[9] + item % batch1 * g[10]
-            for i in range(first, last):
-                row = a0 + i * k
-                j4 = j0 + (j1 - j0) // 4 * 4
-                for j in range(j0, j4, 4):
-                    q = b0 + j * k
-                    s0, s1, s2, s3 = i32(0), i32(0), i32(0), i32(0)
-                    for p in range(k):
-                        x = i32(a[u(row + p)])
-                        s0 = i32(s0 + x * i32(b[u(q + p)]))
-                        s1 = i32(s1 + x * i32(b[u(q + k + p)]))
-                        s2 = i32(s2 + x * i32(b[u(q + 2 * k + p)]))
-                        s3 = i32(s3 + x * i32(b[u(q + 3 * k + p)]))
-                    y = c0 + i * n + j
-                    c[u(y)], c[u(y + 1)], c[u(y + 2)], c[u(y + 3)] = s0, s1, s2, s3
-                for j in range(j4, j1):
-                    s0 = i32(0)
-                    for p in range(k):
-                        s0 = i32(s0 + i32(a[u(row + p)]) * i32(b[u(b0 + j * k + p)]))
-                    c[u(c0 + i * n + j)] = s0
-            at += last - first
+
+def pack_integers(b: np.ndarray) -> np.ndarray:
+    """Packs int16 matrices (..., k, n) of an even k as words (..., panels * k / 2 * NR)."""
+    *batch, k, n = b.shape
+    panels = -(-n // NR)
+    full = np.zeros((*batch, k, panels * NR), np.int16)
+    full[..., :n] = b
+    pairs = full.reshape(*batch, k // 2, 2, panels, NR)
+    order = (*range(len(batch)), *(len(batch) + axis for axis in (2, 0, 3, 1)))
+    return np.ascontiguousarray(pairs.transpose(order)).reshape(*batch, -1).view(np.int32)
 
 
 @kernel
-def patches(x, g, y, tasks):
-    """The numbers each output pixel of a convolution is made of, side by side; 0 in the padding.
+def multiply_integers(a, b, starts, taps, tiles, g, c, tasks):
+    """c = a @ b for a batch of matrices counted by two axes; sums wrap around.
 
-    x (c, d, h, w) of one image; y (groups, pixels, own, taps), flat; g int64: groups, then of three
-    axes each the kernel, the output's sizes, strides, dilations and pads before.
+    a, b: int32 words, flat; starts, taps: int64, see `integer_tile`; c: int32, flat; g int64: batch0,
+    batch1, m, n, words of a tap, taps, lda, ldc, row step of starts, then strides of a, b and c along the
+    two batch axes, those of a and b in words.
     """
-    own = x.shape[0] // g[0]
-    k0, k1, k2 = g[1], g[2], g[3]
-    n0, n1, n2 = g[4], g[5], g[6]
-    lines = g[0] * n0 * n1
+    batch1, m, n, k, n_taps, lda, ldc, row_step = g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8]
+    bands, panels = (m + MR - 1) // MR, (n + NR - 1) // NR
+    batch = g[0] * batch1
+    pieces = 1 if batch % tasks == 0 or batch >= 8 * tasks else tasks
+    row_pieces, col_pieces = divide(bands, panels, pieces)
+    least_height, higher = m // max(bands, 1), m % max(bands, 1)
+    units, depth = batch * pieces, k * n_taps * NR
+    block = max(1, CACHED // max(depth, 1))
     for t in prange(tasks):
+        for unit in range(t * units // tasks, (t + 1) * units // tasks):
+            item, piece = unit // pieces, unit % pieces
+            outer, inner = item // batch1, item % batch1
+            a0, b0, c0 = (
+                outer * g[9] + inner * g[10],
+                outer * g[11] + inner * g[12],
+                outer * g[13] + inner * g[14],
+            )
+            by_row, by_col = piece // col_pieces, piece % col_pieces
+            band_stop, panel_stop = (by_row + 1) * bands // row_pieces, (by_col + 1) * panels // col_pieces
+            for p0 in range(by_col * panels // col_pieces, panel_stop, block):
+                cols = min((p0 + block) * NR, panel_stop * NR, n) - p0 * NR
+                for i in range(by_row * bands // row_pieces, band_stop):
+                    m0 = i * least_height + min(i, higher)
+                    height = least_height + 1 if i < higher else least_height
+                    integer_tile(
+                        a, a0 + m0 * lda, lda, starts, m0 * row_step, row_step, taps, n_taps, k,
+                        b, b0 + p0 * depth, c, c0 + m0 * ldc + p0 * NR, ldc, cols, height, tiles,
+                    )  # fmt: skip
+
+
+@kernel
+def centre_rows(x, zero, g, y, tasks):
+    """Bytes less the zero point of their row, in 16 bits; rows of y are filled up to whole words.
+
+    x: (rows * k,); zero: of x's dtype, row r takes that at r % period; y: int16, (rows * words * 2,);
+    g int64: rows, k, period.
+    """
+    rows, k, period = g[0], g[1], g[2]
+    width = (k + 1) // 2 * 2
+    for t in prange(tasks):
+        for r in range(t * rows // tasks, (t + 1) * rows // tasks):
+            less = i16(zero[u(r % period)])
+            source, target = r * k, r * width
+            for j in range(k):
+                y[u(target + j)] = i16(i16(x[u(source + j)]) - less)
+            if width > k:
+                y[u(target + k)] = 0
+
+
+@kernel
+def pack_columns_of_integers(b, zero, g, packed, tasks):
+    """Packs bytes less the zero point of their column: matrices, or the filters of convolutions.
+
+    b flat; zero: of b's dtype; packed: int16, flat; g int64: matrices, taps, rows of a tap, columns, then
+    the strides of b along these axes, then those of zero along matrices and columns.
+    """
+    n_taps, k, n = g[1], g[2], g[3]
+    words, panels = (k + 1) // 2, (n + NR - 1) // NR
+    total = g[0] * panels
+    for t in prange(tasks):
+        for item in range(t * total // tasks, (t + 1) * total // tasks):
+            matrix, first = item // panels, item % panels * NR
+            cols = min(NR, n - first)
+            target = item * n_taps * words * NR * 2
+            for tap in range(n_taps):
+                source = matrix * g[4] + tap * g[5] + first * g[7]
+                for word in range(words):
+                    at = source + 2 * word * g[6]
+                    for j in range(cols):
+                        less = i16(zero[u(matrix * g[8] + (first + j) * g[9])])
+                        packed[u(target + 2 * j)] = i16(i16(b[u(at + j * g[7])]) - less)
+                        if 2 * word + 1 < k:
+                            packed[u(target + 2 * j + 1)] = i16(i16(b[u(at + g[6] + j * g[7])]) - less)
+                        else:
+                            packed[u(target + 2 * j + 1)] = 0
+                    for j in range(2 * cols, 2 * NR):
+                        packed[u(target + j)] = 0
+                    target += 2 * NR
+
+
+@kernel
+def centre_images(x, zero, g, y, tasks):
+    """Images of bytes less their zero point, channels last and in 16 bits, with zeros around them.
+
+    x: (images * groups * own * d * h * w,); zero: (1,) of x's dtype; y: int16, (images * pd * ph * pw *
+    groups * width,), where width is own filled up to whole words; g int64: images, groups, own, then d, h
+    and w, then pd, ph and pw, then where an image begins in y along these axes.
+    """
+    groups, own, d, h, w, pd, ph, pw = g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8]
+    width = (own + 1) // 2 * 2
+    pixel = groups * width
+    left, right = max(0, g[11]), min(pw, w + g[11])
+    lines = g[0] * pd * ph
+    for t in prange(tasks):
+        less = i16(zero[0])
         for line in range(t * lines // tasks, (t + 1) * lines // tasks):
-            group, o0, o1 = line // (n0 * n1), line // n1 % n0, line % n1
-            at = line * n2 * own * k0 * k1 * k2
-            for o2 in range(n2):
-                for c in range(group * own, (group + 1) * own):
-                    for q0 in range(k0):
-                        i0 = o0 * g[7] + q0 * g[10] - g[13]
-                        for q1 in range(k1):
-                            i1 = o1 * g[8] + q1 * g[11] - g[14]
-                            inside = i0 >= 0 and i0 < x.shape[1] and i1 >= 0 and i1 < x.shape[2]
-                            for q2 in range(k2):
-                                i2 = o2 * g[9] + q2 * g[12] - g[15]
-                                if inside and i2 >= 0 and i2 < x.shape[3]:
-                                    y[u(at)] = x[u(c), u(i0), u(i1), u(i2)]
-                                else:
-                                    y[u(at)] = 0
-                                at += 1
+            image = line // (pd * ph)
+            i0, i1 = line // ph % pd - g[9], line % ph - g[10]
+            target = line * pw * pixel
+            for j in range(target, target + pw * pixel):
+                y[u(j)] = 0
+            if i0 >= 0 and i0 < d and i1 >= 0 and i1 < h:
+                for channel in range(groups * own):
+                    source = (((image * groups * own + channel) * d + i0) * h + i1) * w - g[11]
+                    at = target + channel // own * width + channel % own
+                    for i2 in range(left, right):
+                        y[u(at + i2 * pixel)] = i16(i16(x[u(source + i2)]) - less)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import is_
 from typing import Any
 
 import numpy as np
 
 from numba_rt.dtypes import STRING
-from numba_rt.errors import NumbaRtError, ShapeError
-from numba_rt.graph import Fact, Sym, Undecided
+from numba_rt.errors import LoadError, NumbaRtError, ShapeError
+from numba_rt.graph import Fact, Node, Sym, Undecided
 from numba_rt.graph.fact import SMALL
 from numba_rt.ops._op import Op
 
@@ -29,6 +30,28 @@ def infer(op: Op, facts: Sequence[Fact | None], n_outputs: int, where: str = "")
     except Undecided:
         dtypes = op.out_dtypes(*facts)
         return tuple(Fact(dtypes[min(i, len(dtypes) - 1)], None) for i in range(n_outputs))
+
+
+def infer_node(node: Node) -> None:
+    """Set the facts of a node's outputs, unless they follow from the same facts as before."""
+    op, facts = node.op, [None if v is None else v.fact for v in node.inputs]
+    if node.inferred is not None:
+        before, known, made = node.inferred
+        if (
+            before is op
+            and all(map(is_, known, facts))
+            and all(map(is_, made, [v.fact for v in node.outputs]))
+        ):
+            return
+    try:
+        made = infer(op, facts, len(node.outputs), node.describe())
+    except NumbaRtError:
+        raise
+    except (ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
+        raise LoadError(f"{node.describe()}: {error}") from error
+    for value, fact in zip(node.outputs, made, strict=False):
+        value.fact = fact
+    node.inferred = op, facts, made
 
 
 def _infer_facts(op: Op, facts: Sequence[Fact | None], n_outputs: int) -> tuple[Fact, ...]:

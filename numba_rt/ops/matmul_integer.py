@@ -3,52 +3,35 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from numba_rt.dtypes import FLOAT32, INT32, dtype_name
 from numba_rt.errors import ShapeError
-from numba_rt.graph import Dim, Fact
-from numba_rt.kernels.matmul_integer import dot_rows, patches
+from numba_rt.graph import Dim, Fact, Sym
+from numba_rt.kernels.gemm import NO_ROWS
+from numba_rt.kernels.matmul_integer import (
+    centre_rows,
+    multiply_integers,
+    pack_columns_of_integers,
+    packed_words,
+)
 from numba_rt.ops._checks import check_dtype, check_rank, same_dim
 from numba_rt.ops._formats import E8M0, SMALL_FLOATS
 from numba_rt.ops._generate import lower_steps
-from numba_rt.ops._lowering import Lowering, View
+from numba_rt.ops._lowering import Lowering, View, remembered
 from numba_rt.ops._op import OWN, Op, op
-from numba_rt.ops._window import slide_filters
-from numba_rt.ops.binary import Add, Div, Mul
+from numba_rt.ops.binary import Div, Mul
 from numba_rt.ops.cast import lower_small
-from numba_rt.ops.elementwise import Elementwise, Step
+from numba_rt.ops.elementwise import Step
 from numba_rt.ops.matmul import MatMul, batch_axes, product_shape
 from numba_rt.ops.quantize import BYTES, ScaleToRange, ShiftAndScale, as_float32, step, to_range
-from numba_rt.ops.transpose import permute
+from numba_rt.simd.integer import integer_addresses
 
 FACTORS = BYTES | SMALL_FLOATS - {E8M0}
 """dtypes that QLinearMatMul multiplies."""
-
-
-@op("Centred", domain=OWN)
-class Centred(Elementwise):
-    """x - zero of 8-bit integers, in 16 bits."""
-
-    def infer(self, x: Fact, zero: Fact | None = None) -> Fact:
-        return super().infer(x, zero)
-
-    def result_dtype(self, *dtypes: Any) -> np.dtype[Any]:
-        return np.dtype(np.int16)
-
-    def expression(self, *dtypes: Any) -> str:
-        return "int16({0})" if len(dtypes) < 2 or dtypes[1] is None else "int16({0}) - int16({1})"
-
-
-def centred(low: Lowering, x: View, zero: View | None) -> View:
-    """x less its zero point, as int16."""
-    made = low.scratch(x.shape, np.int16)
-    xs = [x] if zero is None else [x, zero]
-    lower_steps(low, (Step(Centred(), tuple(range(len(xs)))),), xs, made)
-    return made
+_ZEROS = {dtype: np.zeros(1, dtype) for dtype in BYTES}
 
 
 def matrices(low: Lowering, a: View, b: View, y: View) -> tuple[View, View, View]:
@@ -75,17 +58,56 @@ def product_of(A: Fact, B: Fact, dtype: np.dtype[Any]) -> Fact:
     return Fact(dtype, shape if B.rank > 1 else shape[:-1])
 
 
+def rows_of_words(low: Lowering, a: View, zero: View | None) -> View:
+    """The left operand less its zero points, as rows of words."""
+    k = a.shape[-1]
+    words, rows = -(-k // 2), math.prod(a.shape[:-1])
+    made = low.scratch((*a.shape[:-1], 2 * words), np.int16)
+    given = no_zero(low, a.dtype) if zero is None else low.flat(zero)
+    g = _numbers(rows, k, given.size)
+    low.call(centre_rows, low.flat(a), given, low.const(g), low.flat(made), low.tasks(made.size))
+    return low.view(made, (*a.shape[:-1], words), np.int32)
+
+
+def columns_of_words(low: Lowering, b: View, zero: View | None) -> View:
+    """The right operand less its zero points, packed; its last axis is a whole matrix."""
+    k, n = b.shape[-2:]
+    count, words = math.prod(b.shape[:-2]), packed_words(-(-k // 2), n)
+    made = low.scratch((*b.shape[:-2], 2 * words), np.int16)
+    given = no_zero(low, b.dtype) if zero is None else low.flat(zero)
+    steps = (n if given.size > n else 0, 1 if given.size > 1 else 0)
+    g = _numbers(count, 1, k, n, k * n, 0, n, 1, *steps)
+    low.call(pack_columns_of_integers, low.flat(b), given, low.const(g), low.flat(made), low.tasks(b.size))
+    return low.view(made, (*b.shape[:-2], 1, words), np.int32)
+
+
 def lower_product(low: Lowering, a: View, b: View, y: View) -> None:
-    """y = a @ b of int16 matrices, in int32."""
-    turned = low.scratch((*b.shape[:-2], b.shape[-1], b.shape[-2]), np.int16)
-    rank = b.rank
-    permute(low, b, turned, b.shape, (*range(rank - 2), rank - 1, rank - 2))
-    axes, a, turned = batch_axes(low, a, turned, y.shape[:-2])
-    (m, k), n = a.shape[-2:], y.shape[-1]
-    strides = [m * k * s for s in axes.a] + [k * n * s for s in axes.b] + [m * n * axes.sizes[1], m * n]
-    g = np.array([*axes.sizes, m, n, k, *strides], np.int64)
-    work = float(y.size) * (k + 1) / 4
-    low.call(dot_rows, low.flat(a), low.flat(turned), low.const(g), low.flat(y), low.tasks(work))
+    """y = a @ b in int32, of rows of words and packed columns."""
+    axes, a, b = batch_axes(low, a, b, y.shape[:-2])
+    (m, n), k, size = y.shape[-2:], a.shape[-1], b.shape[-1]
+    strides = [m * k * s for s in axes.a] + [size * s for s in axes.b] + [m * n * axes.sizes[1], m * n]
+    g = _numbers(*axes.sizes, m, n, k, 1, k, n, 0, *strides)
+    multiply_words(low, a, b, NO_ROWS, NO_ROWS, g, y, float(y.size) * k)
+
+
+def multiply_words(
+    low: Lowering, a: View, b: View, starts: np.ndarray, taps: np.ndarray, g: np.ndarray, y: View, work: float
+) -> None:
+    """Call `multiply_integers`; work is the number of words multiplied."""
+    low.call(
+        multiply_integers, low.flat(a), low.flat(b), low.const(starts), low.const(taps),
+        low.const(integer_addresses()), low.const(g), low.flat(y), low.tasks(work / 8),
+    )  # fmt: skip
+
+
+@remembered
+def _numbers(*numbers: int) -> np.ndarray:
+    return np.array(numbers, np.int64)
+
+
+def no_zero(low: Lowering, dtype: np.dtype[Any]) -> View:
+    """The zero point 0."""
+    return low.const(_ZEROS[dtype])
 
 
 def per_row(low: Lowering, part: View | None, matrix: View) -> View | None:
@@ -151,8 +173,42 @@ class MatMulInteger(Op):
         if Y.size == 0:
             return
         a, b, y = matrices(low, A, B, Y)
-        left = centred(low, a, per_row(low, a_zero_point, a))
-        lower_product(low, left, centred(low, b, per_column(low, b_zero_point)), y)
+        lower_product(low, rows_of_words(low, a, a_zero_point), columns_of_words(low, b, b_zero_point), y)
+
+
+@op("PackedMatMulInteger", domain=OWN)
+class PackedMatMulInteger(Op):
+    """The matrix product of A - a_zero_point with packed columns, in int32."""
+
+    columns: int
+
+    def out_dtypes(self, *facts: Any) -> tuple[np.dtype[Any], ...]:
+        return (INT32,)
+
+    def infer(self, A: Fact, B: Fact, a_zero_point: Fact | None = None) -> Fact:
+        check_dtype(A, "A", BYTES)
+        check_dtype(B, "B", {INT32})
+        check_rank(A, "A", at_least=1)
+        assert A.shape is not None and B.shape is not None
+        k = A.shape[-1]
+        if not isinstance(k, Sym) and B.shape != (packed_words(-(-k // 2), self.columns),):
+            raise ShapeError(f"B = {B}: expected {self.columns} packed columns of {k} numbers")
+        return Fact(INT32, (*A.shape[:-1], self.columns))
+
+    def flops(self, A: View, B: View, a_zero_point: View | None, Y: View) -> int:
+        return 2 * Y.size * A.shape[-1]
+
+    def lower(self, low: Lowering, A: View, B: View, a_zero_point: View | None, Y: View) -> None:
+        if Y.size == 0:
+            return
+        rows = rows_of_words(low, A, a_zero_point)
+        m = math.prod(A.shape[:-1])
+        lower_product(
+            low,
+            low.view(rows, (m, rows.shape[-1])),
+            low.view(B, (1, B.size)),
+            low.view(Y, (m, self.columns)),
+        )
 
 
 @op("QLinearMatMul", since=21)
@@ -192,7 +248,7 @@ class QLinearMatMul(Op):
         of_y = [per_row(low, part, y) for part in (y_scale, y_zero_point)]
         if {a.dtype, b.dtype, y.dtype} <= BYTES:
             sums = low.scratch(y.shape, np.int32)
-            lower_product(low, centred(low, a, left[1]), centred(low, b, right[1]), sums)
+            lower_product(low, rows_of_words(low, a, left[1]), columns_of_words(low, b, right[1]), sums)
             scale = multiplier(low, left[0], right[0], of_y[0])
             step(low, to_range(y.dtype, multiply=True), sums, scale, of_y[1], y)
         else:
@@ -223,147 +279,3 @@ def multiplier(low: Lowering, a: Any, b: Any, y: Any) -> View:
     made = low.scratch(np.broadcast_shapes(a.shape, b.shape, y.shape))
     lower_steps(low, (Step(Mul(), (0, 1)), Step(Div(), (3, 2))), [a, b, y], made)
     return made
-
-
-@dataclass(init=False, eq=False, repr=False)
-class IntegerConvolution(Op):
-    """Convolution of 8-bit integers over 1 to 3 spatial axes."""
-
-    auto_pad: str = "NOTSET"
-    dilations: tuple[int, ...] | None = None
-    group: int = 1
-    kernel_shape: tuple[int, ...] | None = None
-    pads: tuple[int, ...] | None = None
-    strides: tuple[int, ...] | None = None
-
-    def shape(self, x: Fact, w: Fact, w_zero_point: Fact | None) -> tuple[Dim, ...]:
-        """Shape of the result."""
-        check_dtype(x, "x", BYTES)
-        check_dtype(w, "w", BYTES)
-        check_rank(x, "x", at_least=3)
-        check_rank(w, "w", exactly=x.rank)
-        assert x.shape is not None and w.shape is not None
-        if x.rank > 5:
-            raise ShapeError(f"x = {x} has {x.rank - 2} spatial axes: expected at most 3")
-        if self.group < 1 or not same_dim(x.shape[1], w.shape[1] * self.group):
-            raise ShapeError(
-                f"x = {x} has {x.shape[1]} channels: "
-                f"expected {w.shape[1]} for each of {self.group} groups of {w}"
-            )
-        if isinstance(w.shape[0], int) and w.shape[0] % self.group:
-            raise ShapeError(f"w = {w} has {w.shape[0]} filters, which group = {self.group} does not divide")
-        check_filters(w_zero_point, "w_zero_point", w)
-        return (x.shape[0], w.shape[0], *slide_filters(self, x.shape, w.shape, self.auto_pad).sizes)
-
-    def lower_sums(
-        self, low: Lowering, x: View, x_zero: View | None, w: View, w_zero: View | None, y: View
-    ) -> None:
-        """The convolution in int32: for each image, a product of the filters and the patches."""
-        window = slide_filters(self, x.shape, w.shape, self.auto_pad)
-        lead = (1,) * (5 - x.rank)
-        none = (0,) * len(lead)
-        if w_zero is not None and w_zero.size > 1:
-            w_zero = low.view(w_zero, (w_zero.size, *(1,) * (w.rank - 1)))
-        elif w_zero is not None:
-            w_zero = low.view(w_zero, ())
-        images = centred(low, x, None if x_zero is None else low.view(x_zero, ()))
-        filters = low.flat(centred(low, w, w_zero))
-        size = (x.shape[1], *lead, *x.shape[2:])
-        groups, pixels, k = self.group, math.prod(int(n) for n in window.sizes), math.prod(w.shape[1:])
-        own = w.shape[0] // groups
-        geometry = (
-            groups, *lead, *window.kernel, *lead, *window.sizes, *lead, *window.strides, *lead,
-            *window.dilations, *none, *window.begins,
-        )  # fmt: skip
-        product = (1, groups, own, pixels, k, 0, own * k, 0, pixels * k, 0, own * pixels)
-        g, sizes = (low.const(np.array(numbers, np.int64)) for numbers in (geometry, product))
-        made = low.scratch((groups * pixels * k,), np.int16)
-        work = float(made.size) * (own + 1) / 4
-        for image in range(x.shape[0]):
-            source = low.view(images, size, offset=image * math.prod(size) * 2)
-            part = low.view(y, (w.shape[0] * pixels,), offset=image * w.shape[0] * pixels * 4)
-            low.call(patches, source, g, made, low.tasks(made.size))
-            low.call(dot_rows, filters, made, sizes, part, low.tasks(work))
-
-
-def check_filters(part: Fact | None, name: str, w: Fact) -> None:
-    """Refuse what is neither one number nor one for each filter."""
-    if part is None or part.rank == 0 or part.shape == (1,):
-        return
-    assert part.shape is not None and w.shape is not None
-    if part.rank != 1 or not same_dim(part.shape[0], w.shape[0]):
-        raise ShapeError(f"{name} = {part}: expected one number, or one for each of {w.shape[0]} filters")
-
-
-def check_single(part: Fact | None, name: str) -> None:
-    """Refuse what is not one number."""
-    if part is not None and part.rank and part.shape != (1,):
-        raise ShapeError(f"{name} = {part}: expected one number")
-
-
-@op("ConvInteger", since=10)
-class ConvInteger(IntegerConvolution):
-    """The convolution of x - x_zero_point with w - w_zero_point, in int32; padding is 0."""
-
-    def out_dtypes(self, *facts: Any) -> tuple[np.dtype[Any], ...]:
-        return (INT32,)
-
-    def infer(
-        self, x: Fact, w: Fact, x_zero_point: Fact | None = None, w_zero_point: Fact | None = None
-    ) -> Fact:
-        made = Fact(INT32, self.shape(x, w, w_zero_point))
-        check_zero(x_zero_point, "x_zero_point", x)
-        check_zero(w_zero_point, "w_zero_point", w)
-        check_single(x_zero_point, "x_zero_point")
-        return made
-
-    def lower(
-        self, low: Lowering, x: View, w: View, x_zero_point: View | None, w_zero_point: View | None, y: View
-    ) -> None:
-        if y.size:
-            self.lower_sums(low, x, x_zero_point, w, w_zero_point, y)
-
-
-@op("QLinearConv", since=10)
-class QLinearConv(IntegerConvolution):
-    """The convolution of quantized numbers, exact in between, quantized."""
-
-    def out_dtypes(self, *facts: Any) -> tuple[np.dtype[Any], ...]:
-        return (facts[7].dtype,)
-
-    def infer(
-        self, x: Fact, x_scale: Fact, x_zero_point: Fact, w: Fact, w_scale: Fact, w_zero_point: Fact,
-        y_scale: Fact, y_zero_point: Fact, B: Fact | None = None,
-    ) -> Fact:  # fmt: skip
-        made = Fact(y_zero_point.dtype, self.shape(x, w, w_zero_point))
-        check_dtype(y_zero_point, "y_zero_point", BYTES)
-        check_zero(x_zero_point, "x_zero_point", x)
-        check_zero(w_zero_point, "w_zero_point", w)
-        check_filters(w_scale, "w_scale", w)
-        single = (("x_scale", x_scale), ("x_zero_point", x_zero_point), ("y_scale", y_scale),
-                  ("y_zero_point", y_zero_point))  # fmt: skip
-        for name, part in single:
-            check_single(part, name)
-        if B is not None:
-            check_dtype(B, "B", {INT32})
-            check_rank(B, "B", exactly=1)
-            check_filters(B, "B", w)
-        return made
-
-    def lower(
-        self, low: Lowering, x: View, x_scale: View, x_zero_point: View, w: View, w_scale: View,
-        w_zero_point: View, y_scale: View, y_zero_point: View, B: View | None, y: View,
-    ) -> None:  # fmt: skip
-        if y.size == 0:
-            return
-        sums = low.scratch(y.shape, np.int32)
-        self.lower_sums(low, x, x_zero_point, w, w_zero_point, sums)
-        across = (1,) * (y.rank - 2)
-        one = multiplier(low, low.view(x_scale, ()), low.flat(w_scale), low.view(y_scale, ()))
-        scale = low.view(one, (one.size, *across) if one.size > 1 else ())
-        scaling, zero = to_range(y.dtype, multiply=True), low.view(y_zero_point, ())
-        if B is None:
-            step(low, scaling, sums, scale, zero, y)
-        else:
-            steps = (Step(Add(), (0, 1)), Step(scaling, (4, 2, 3)))
-            lower_steps(low, steps, [sums, low.view(B, (B.size, *across)), scale, zero], y)

@@ -17,6 +17,7 @@ from numba_rt.optimize.fusions.attention import ATTENTION, PROJECTIONS
 from numba_rt.optimize.fusions.conv import CONV_WEIGHTS, CONVS, BatchNormToScale
 from numba_rt.optimize.fusions.conv_inputs import CONV_INPUTS
 from numba_rt.optimize.fusions.conv_transpose import CONV_TRANSPOSES
+from numba_rt.optimize.fusions.depthwise_block import BLOCKS, PARTS_OF_BLOCKS
 from numba_rt.optimize.fusions.matmul import MATMULS, PACKING
 from numba_rt.optimize.fusions.norm import ADD_NORM, LAYER_NORM, RMS_NORM
 from numba_rt.optimize.fusions.pixels import LayerNormOfChannels
@@ -54,6 +55,8 @@ PIPELINE: tuple[Callable[[Graph, Report], None], ...] = (
     RuleSet(*PROJECTIONS),
     merge_common,  # what layers made of the mask they share
     RuleSet(*CONVS),
+    RuleSet(*BLOCKS),  # after convolutions have taken up what follows them
+    RuleSet(*PARTS_OF_BLOCKS),  # after whole blocks, which contain them
     RuleSet(*ADD_NORM),  # after products: a residual costs nothing in their store
     fold_constants,  # what the rules made of weights
     RuleSet(*QUANTIZATION),  # after rules that look for the operators themselves

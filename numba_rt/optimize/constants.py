@@ -124,7 +124,8 @@ def merge_common(graph: Graph, report: Report) -> None:
             first = constants.setdefault((array.dtype, array.shape, _some_of(array)), value)
             if first is not value and _same(array, first.constant):
                 graph.replace(value, first)
-    for node in list(graph.nodes):
+    merged = []
+    for node in graph.nodes:
         key = node.op.key()
         if key is None:
             continue
@@ -137,15 +138,17 @@ def merge_common(graph: Graph, report: Report) -> None:
             continue
         for value, kept in zip(node.outputs, first_node.outputs, strict=True):
             graph.replace(value, kept)
-        graph.remove([node])
+        merged.append(node)
         report.fire("merge_common", node.describe())
+    graph.remove(merged)
 
 
 def _some_of(array: np.ndarray) -> bytes:
     """All elements of a small array, a few of a large one."""
     if array.nbytes <= SMALL:
         return array.tobytes()
-    return np.asarray(array.flat[:: max(1, array.size // SAMPLES)]).tobytes()
+    step = max(1, array.size // SAMPLES)
+    return np.asarray(array.reshape(-1)[::step] if array.flags.c_contiguous else array.flat[::step]).tobytes()
 
 
 def _same(array: np.ndarray, other: np.ndarray | None) -> bool:

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from types import EllipsisType
 from typing import Any
 
-import numpy as np
-
 from numba_rt.graph import Node, Value
 
 
@@ -64,7 +62,8 @@ class Scalar(Pattern):
         array = value.constant
         if array is None or array.size != 1 or array.dtype.kind not in "fiu":
             return False
-        return bool(np.isclose(float(array.reshape(())), self.value, rtol=1e-4, atol=1e-30))
+        found = float(array.reshape(()))
+        return found == self.value or abs(found - self.value) <= 1e-30 + 1e-4 * abs(self.value)
 
 
 @dataclass(eq=False)
@@ -79,6 +78,13 @@ class OpPattern(Pattern):
 
     def __post_init__(self) -> None:
         self.types = frozenset(self.op_types.split("|"))
+
+    def needed(self) -> Iterator[frozenset[str]]:
+        """For each node of the expression, the operators of which it may be one."""
+        yield self.types
+        for part in self.inputs:
+            if isinstance(part, OpPattern):
+                yield from part.needed()
 
 
 def _pattern(x: Pattern | float) -> Pattern:
@@ -157,9 +163,20 @@ def _orders(pattern: OpPattern, node: Node) -> Iterator[list[Value | None]]:
             return
         inputs = inputs[: len(pattern.inputs)]
     inputs = inputs + [None] * (len(pattern.inputs) - len(inputs))
-    yield inputs
+    orders = [inputs]
     if len(inputs) == 2 and node.op.commutative and inputs[0] is not inputs[1]:
-        yield inputs[::-1]
+        orders.append(inputs[::-1])
+    for order in orders:
+        if all(map(_may_match, pattern.inputs, order)):
+            yield order
+
+
+def _may_match(pattern: Pattern | None, value: Value | None) -> bool:
+    """False where what makes a value is not the pattern's; much quicker than to match it."""
+    producer = None if value is None else value.producer
+    if isinstance(pattern, OpPattern):
+        return producer is not None and producer.op.op_type in pattern.types
+    return not isinstance(pattern, Scalar) or producer is None
 
 
 def _match_inputs(

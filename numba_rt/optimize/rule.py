@@ -7,7 +7,7 @@ and compares the facts of the result.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -104,11 +104,13 @@ class RuleSet:
 
     def _sweep(self, graph: Graph, report: Report) -> bool:
         fired = False
-        gone: set[int] = set()
+        gone: set[Node] = set()
+        present = {node.op.op_type for node in graph.nodes}
+        possible = {t: [r for r in rules if _is_possible(r, present)] for t, rules in self._by_root.items()}
         for node in list(graph.nodes):
-            if id(node) in gone:
+            if node in gone:
                 continue
-            for rule in self._by_root.get(node.op.op_type, ()):
+            for rule in possible.get(node.op.op_type, ()):
                 removed = apply(rule, graph, node, report)
                 if removed is not None:
                     gone.update(removed)
@@ -117,8 +119,13 @@ class RuleSet:
         return fired
 
 
-def apply(rule: type[Rule], graph: Graph, node: Node, report: Report) -> set[int] | None:
-    """Apply a rule with `node` as root, if it fits; ids of the nodes that went."""
+def _is_possible(rule: type[Rule], present: set[str]) -> bool:
+    """Whether a graph of such operators may have what one of the rule's patterns needs."""
+    return any(all(not types.isdisjoint(present) for types in p.needed()) for p in rule.patterns)
+
+
+def apply(rule: type[Rule], graph: Graph, node: Node, report: Report) -> set[Node] | None:
+    """Apply a rule with `node` as root, if it fits; the nodes that went."""
     for pattern in rule.patterns:
         if node.op.op_type not in pattern.types:
             continue
@@ -136,20 +143,20 @@ def apply(rule: type[Rule], graph: Graph, node: Node, report: Report) -> set[int
 
 
 def _refusal(rule: type[Rule], graph: Graph, found: Match) -> str | None:
-    inside = {id(n) for n in found.nodes}
+    inside = set(found.nodes)
     for node in [found.root] if rule.shared else found.nodes:
         if node is found.root and rule.all_outputs:
             continue
         for value in node.outputs if node is not found.root else node.outputs[1:]:
             if graph.is_output(value):
                 return f"{value.name!r} is an output of the graph"
-            if any(id(reader) not in inside for reader in value.uses):
+            if any(reader not in inside for reader in value.uses):
                 return f"{value.name!r} is also read elsewhere"
     check = getattr(rule, "check", None)
     return check(found) if check is not None else None
 
 
-def _rewrite(rule: type[Rule], graph: Graph, found: Match, report: Report) -> set[int] | None:
+def _rewrite(rule: type[Rule], graph: Graph, found: Match, report: Report) -> set[Node] | None:
     root = found.root
     builder = Builder(graph, root, root.name)
     try:
@@ -167,7 +174,7 @@ def _rewrite(rule: type[Rule], graph: Graph, found: Match, report: Report) -> se
     for old, new in pairs:
         replace_value(graph, old, new)
     report.fire(rule.__name__, root.describe())
-    return _remove_unread(graph, found.nodes)
+    return graph.remove_unread(found.nodes)
 
 
 def _unfit(graph: Graph, old: Value, new: Value) -> str | None:
@@ -196,20 +203,6 @@ def replace_value(graph: Graph, old: Value, new: Value) -> None:
     if graph.is_output(old) and new.producer is not None and not graph.is_output(new):
         old.name, new.name = new.name, old.name
     graph.replace(old, new)
-
-
-def _remove_unread(graph: Graph, nodes: Sequence[Node]) -> set[int]:
-    """Take out the matched nodes nobody reads any more, and what only they read."""
-    rest = list(dict.fromkeys(nodes))
-    gone: set[int] = set()
-    while rest:
-        node = rest.pop(0)
-        if id(node) in gone or any(v.uses or graph.is_output(v) for v in node.outputs):
-            continue
-        graph.remove([node])
-        gone.add(id(node))
-        rest += [v.producer for v in node.inputs if v is not None and v.producer is not None]
-    return gone
 
 
 def scalar(value: Value | None) -> float | None:

@@ -3,6 +3,7 @@
 import ml_dtypes
 import numpy as np
 
+from numba_rt.kernels.matmul_integer import pack_integers
 from tests.ops.cases import Case, f32, integers, positive
 
 FP8 = ml_dtypes.float8_e4m3fn
@@ -39,7 +40,7 @@ def qcase(*inputs, **more):
 A, B = u8(5, 37), i8(37, 19, seed=1)
 SA, SB, SY = scale(0.02), scale(0.03), scale(1.1)
 ZA, ZB, ZY = np.array(130, np.uint8), np.array(-3, np.int8), np.array(100, np.uint8)
-IMAGES, FILTERS = u8(2, 4, 7, 6), i8(6, 4, 3, 3, seed=1)
+WIDE = integers(8, 19, low=-255, high=256, dtype=np.int16)
 
 CASES = [
     Case("MatMulInteger", (A, B, ZA, ZB)),
@@ -77,23 +78,25 @@ CASES = [
     qcase(f32(5, 9).astype(FP8), SA, np.zeros((), FP8), i8(9, 4), SB, ZB, SA, ZY),
     qcase(A, SA, ZA, f32(37, 2), SB, ZB, SY, ZY, raises="b = float32[37, 2]"),
     qcase(A, positive(4), ZA, B, SB, ZB, SY, ZY, raises="a_scale = float32[4]"),
-    Case("ConvInteger", (IMAGES, FILTERS, ZA)),
-    Case("ConvInteger", (IMAGES, FILTERS), {"pads": [1, 2, 0, 1], "strides": [2, 1], "dilations": [1, 2]}),
-    Case("ConvInteger", (IMAGES, i8(6, 2, 3, 3), ZA, i8(6)), {"group": 2, "auto_pad": "SAME_UPPER"}),
-    Case("ConvInteger", (IMAGES, u8(4, 1, 3, 3), None, ZA), {"group": 4, "pads": [1, 1, 1, 1]}),
-    Case("ConvInteger", (i8(1, 3, 9), i8(2, 3, 4), ZB), {"pads": [2, 1]}),
-    Case("ConvInteger", (i8(1, 2, 4, 5, 3), i8(3, 2, 2, 2, 2)), {"strides": [2, 1, 1]}),
-    Case("ConvInteger", (i8(0, 2, 4), i8(3, 2, 2)), oracle=lambda x, w: np.zeros((0, 3, 3), np.int32)),
-    Case("ConvInteger", (IMAGES, i8(6, 3, 3, 3)), raises="4 channels"),
-    Case("ConvInteger", (IMAGES, FILTERS, u8(2)), raises="expected one number"),
-    Case("QLinearConv", (IMAGES, SA, ZA, FILTERS, SB, ZB, SY, ZY)),
-    Case("QLinearConv", (IMAGES, SA, ZA, FILTERS, positive(6), i8(6), scale(99), ZB), {"pads": [1, 1, 1, 1]}),
     Case(
-        "QLinearConv",
-        (IMAGES, SA, ZA, FILTERS, SB, ZB, SY, ZY, integers(6, low=-9999, high=9999, dtype=np.int32)),
-        {"strides": [2, 2]},
+        "PackedMatMulInteger",
+        (u8(2, 3, 7), pack_integers(WIDE), ZA),
+        {"columns": 19},
+        domain="numba_rt",
+        oracle=lambda a, b, z, **_: (a.astype(np.int32) - z) @ WIDE[:7].astype(np.int32),
     ),
-    Case("QLinearConv", (IMAGES, SA, ZA, FILTERS, positive(5), ZB, SY, ZY), raises="each of 6 filters"),
-    Case("QLinearConv", (IMAGES, SA, ZA, FILTERS, SB, ZB, SY, ZY, f32(6)), raises="B = float32[6]"),
-    Case("Centred", (u8(9), ZA), domain="numba_rt", oracle=lambda x, z: x.astype(np.int16) - np.int16(z)),
+    Case(
+        "PackedMatMulInteger",
+        (i8(8), pack_integers(WIDE)),
+        {"columns": 19},
+        domain="numba_rt",
+        oracle=lambda a, b, **_: a.astype(np.int32) @ WIDE.astype(np.int32),
+    ),
+    Case(
+        "PackedMatMulInteger",
+        (u8(3, 9), pack_integers(WIDE)),
+        {"columns": 19},
+        domain="numba_rt",
+        raises="19 packed columns of 9 numbers",
+    ),
 ]
