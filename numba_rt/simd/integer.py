@@ -12,132 +12,14 @@ tap t of panel p starts at word `b_at + (p * n_taps + t) * k * nr`, and its colu
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba.core import types
 
 from numba_rt.jit import DISABLED, intrinsic, kernel
-from numba_rt.simd.emit import FLOATS, I64, TileEmitter, Values, loop
+from numba_rt.llvm import types
 from numba_rt.simd.isa import ISA
 
-__all__ = ["IntegerEmitter", "integer_addresses", "integer_tile"]
-
-I16, I32 = ir.IntType(16), ir.IntType(32)
-WORDS = I32.as_pointer()
-INTS = I64.as_pointer()
-UNROLL = 1
-"""Words of k per turn of the inner loop."""
-
-INTEGER_TYPE = ir.FunctionType(
-    ir.VoidType(), [WORDS, I64, INTS, I64, INTS, I64, I64, WORDS, FLOATS, I64, I64]
-)
-"""a, lda, starts, row_step, taps, n_taps, k, b, c, ldc, cols."""
-
-
-class IntegerEmitter(TileEmitter):
-    """Emits the tiles of an instruction set."""
-
-    def tile(self, height: int) -> ir.Function:
-        """The tile of `height` rows."""
-        return self.function(f"numba_rt_integers_{height}", INTEGER_TYPE, self._emit_integers, height)
-
-    def pairs(self, b: ir.IRBuilder, word: ir.Value) -> ir.Value:
-        """A word in every lane, as pairs of numbers in 32 bits."""
-        lanes = self.isa.lanes
-        kind = ir.VectorType(I32, lanes)
-        one = b.insert_element(ir.Constant(kind, ir.Undefined), word, I32(0))
-        zeros = ir.Constant(ir.VectorType(I32, lanes), [0] * lanes)
-        return self.widened(b, b.shuffle_vector(one, ir.Constant(kind, ir.Undefined), zeros))
-
-    def widened(self, b: ir.IRBuilder, words: ir.Value) -> ir.Value:
-        """Words as pairs of numbers in 32 bits."""
-        lanes = self.isa.lanes
-        return b.sext(b.bitcast(words, ir.VectorType(I16, 2 * lanes)), ir.VectorType(I32, 2 * lanes))
-
-    def multiply_add_pairs(self, b: ir.IRBuilder, x: ir.Value, y: ir.Value, total: ir.Value) -> ir.Value:
-        """total + both products of each lane: what LLVM knows as one instruction, or two."""
-        products = b.mul(x, y)
-        nothing = ir.Constant(products.type, ir.Undefined)
-        lanes = ir.VectorType(I32, self.isa.lanes)
-        first, second = (
-            b.shuffle_vector(
-                products, nothing, ir.Constant(lanes, [2 * i + odd for i in range(self.isa.lanes)])
-            )
-            for odd in (0, 1)
-        )
-        return b.add(total, b.add(first, second))
-
-    def _emit_integers(self, function: ir.Function, b: ir.IRBuilder, height: int) -> None:
-        a, lda, starts, row_step, taps, n_taps, k, weights, c, ldc, cols = function.args
-        nv, lanes, nr = self.isa.nv, self.isa.lanes, self.isa.nr
-        kind = ir.VectorType(I32, lanes)
-        rows = [
-            b.gep(a, [b.add(b.mul(lda, I64(r)), b.load(b.gep(starts, [b.mul(row_step, I64(r))])))])
-            for r in range(height)
-        ]
-
-        def panel_of(b: ir.IRBuilder, at: ir.Value, carried: Values) -> Values:
-            def tap(b: ir.IRBuilder, t: ir.Value, carried: Values) -> Values:
-                start, *acc = carried
-                here = b.load(b.gep(taps, [t]))
-                sources = [b.gep(row, [here]) for row in rows]
-
-                def step(b: ir.IRBuilder, i: ir.Value, acc: Values) -> Values:
-                    first = b.gep(start, [b.mul(i, I64(nr))])
-                    columns = [
-                        self.widened(
-                            b,
-                            b.load(b.bitcast(b.gep(first, [I64(v * lanes)]), kind.as_pointer()), align=4),
-                        )
-                        for v in range(nv)
-                    ]
-                    acc = list(acc)
-                    for r in range(height):
-                        x = self.pairs(b, b.load(b.gep(sources[r], [i]), align=4))
-                        for v in range(nv):
-                            n = r * nv + v
-                            acc[n] = self.multiply_add_pairs(b, x, columns[v], acc[n])
-                    return acc
-
-                def steps(b: ir.IRBuilder, i: ir.Value, acc: Values) -> Values:
-                    for s in range(UNROLL):
-                        acc = step(b, b.add(i, I64(s)), acc)
-                    return acc
-
-                whole = b.and_(k, I64(-UNROLL))
-                acc = loop(b, I64(0), whole, UNROLL, acc, steps)
-                acc = loop(b, whole, k, 1, acc, step)
-                return [b.gep(start, [b.mul(k, I64(nr))]), *acc]
-
-            nothing = [ir.Constant(kind, None)] * (height * nv)
-            panel, *acc = loop(b, I64(0), n_taps, 1, [*carried, *nothing], tap)
-            self._store(b, acc, c, ldc, at, cols)
-            return [panel]
-
-        loop(b, I64(0), cols, nr, [weights], panel_of)
-        b.ret_void()
-
-    def _store(
-        self, b: ir.IRBuilder, acc: Values, c: ir.Value, ldc: ir.Value, at: ir.Value, cols: ir.Value
-    ) -> None:
-        """Writes the columns from `at` on, at most as many as the accumulators have."""
-        nv, lanes = self.isa.nv, self.isa.lanes
-        left = b.sub(cols, at)
-        places = [
-            b.gep(c, [b.add(b.mul(ldc, I64(n // nv)), b.add(at, I64(n % nv * lanes)))])
-            for n in range(len(acc))
-        ]
-        acc = [b.bitcast(x, self.vector) for x in acc]
-        with b.if_else(b.icmp_signed(">=", left, I64(self.isa.nr)), likely=True) as (whole, ragged):
-            with whole:
-                for x, place in zip(acc, places, strict=True):
-                    self.store(b, x, place)
-            with ragged:
-                masks = [self.first_lanes(b, b.sub(left, I64(v * lanes))) for v in range(nv)]
-                for n, (x, place) in enumerate(zip(acc, places, strict=True)):
-                    self.masked_store(b, x, place, masks[n % nv])
+__all__ = ["integer_addresses", "integer_tile"]
 
 
 @functools.cache
@@ -145,7 +27,7 @@ def integer_addresses() -> np.ndarray:
     """Addresses of the tiles by height, the argument `tiles` of `integer_tile`; valid in this process."""
     addresses = np.zeros(ISA.mr + 1, np.int64)
     if not DISABLED:
-        _write_addresses.dispatcher(addresses)
+        _write_addresses(addresses)
     return addresses
 
 
@@ -156,16 +38,9 @@ def _write_addresses(addresses):
 
 @intrinsic
 def _store_addresses(context, addresses):
-    return types.void(addresses), _emit_addresses
+    from numba_rt.simd.emit_integer import emit_addresses
 
-
-def _emit_addresses(context: Any, builder: ir.IRBuilder, signature: Any, args: list[ir.Value]) -> ir.Value:
-    addresses = context.make_array(signature.args[0])(context, builder, args[0]).data
-    emitter = IntegerEmitter(builder.module, ISA)
-    for height in range(1, ISA.mr + 1):
-        address = builder.ptrtoint(emitter.tile(height), I64)
-        builder.store(address, builder.gep(addresses, [I64(height)]))
-    return context.get_dummy_value()
+    return types.void(addresses), emit_addresses
 
 
 def _tile(a, a_at, lda, starts, starts_at, row_step, taps, n_taps, k, b, b_at, c, c_at, ldc, cols,
@@ -186,24 +61,11 @@ def _tile(a, a_at, lda, starts, starts_at, row_step, taps, n_taps, k, b, b_at, c
 def _tile_intrinsic(context, a, a_at, lda, starts, starts_at, row_step, taps, n_taps, k, b, b_at,
                     c, c_at, ldc, cols, height, tiles):  # fmt: skip
     """Rows [0, height) and columns [0, cols) of C from element `c_at` on; see the module's docstring."""
+    from numba_rt.simd.emit_integer import call_tile
+
     i = types.intp
     signature = types.void(a, i, i, starts, i, i, taps, i, i, b, i, c, i, i, i, i, tiles)
-    return signature, _call_tile
-
-
-def _call_tile(context: Any, builder: ir.IRBuilder, signature: Any, args: list[ir.Value]) -> ir.Value:
-    def address(n: int, kind: ir.Type) -> ir.Value:
-        array = context.make_array(signature.args[n])(context, builder, args[n])
-        return builder.bitcast(builder.gep(array.data, [args[n + 1]]), kind)
-
-    taps, tiles = (context.make_array(signature.args[n])(context, builder, args[n]).data for n in (6, 16))
-    function = builder.inttoptr(builder.load(builder.gep(tiles, [args[15]])), INTEGER_TYPE.as_pointer())
-    builder.call(
-        function,
-        [address(0, WORDS), args[2], address(3, INTS), args[5], taps, args[7], args[8], address(9, WORDS),
-         address(11, FLOATS), args[13], args[14]],
-    )  # fmt: skip
-    return context.get_dummy_value()
+    return signature, call_tile
 
 
 integer_tile = _tile if DISABLED else intrinsic(_tile_intrinsic)

@@ -24,7 +24,8 @@ from numba_rt.kernels.matmul_integer import (
     packed_words,
 )
 from numba_rt.simd import isa
-from numba_rt.simd.integer import IntegerEmitter, integer_addresses
+from numba_rt.simd.emit_integer import IntegerEmitter
+from numba_rt.simd.integer import integer_addresses
 from numba_rt.simd.isa import ISA
 
 rng = np.random.default_rng(9)
