@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from importlib import metadata
 from pathlib import Path
@@ -112,18 +112,40 @@ def markdown(found: dict[str, Any]) -> str:
     """The table of the README."""
     results, where = found["results"], found["machine"]
     names = [n for n in TITLES if any("median" in r["engines"].get(n, {}) for r in results)]
-    titles = [f"{TITLES[n]} ms" for n in names]
-    lines = [f"| model | sizes | {' | '.join(titles)} | ratio |", f"|---|---|{'---:|' * len(names)}---:|"]
+    titles = [*(f"{TITLES[n]} ms" for n in names), "ratio", "start s", "memory MB"]
+    lines = [f"| model | sizes | {' | '.join(titles)} |", f"|---|---|{'---:|' * len(titles)}"]
     for result in results:
         medians = [result["engines"].get(n, {}).get("median") for n in names]
         cells = ["–" if m is None else f"{m * 1e3:.3g}" if m < 0.1 else f"{m * 1e3:.0f}" for m in medians]
         beside = ratio(result["engines"])
         sizes = described(result) or "–"
         shown = "–" if beside is None else f"{beside:.2f}"
-        lines.append(" | ".join([f"| {result['name']}", sizes, *cells, f"{shown} |"]))
+        starts, peaks = (_beside(result["engines"], of) for of in (_start, _peak))
+        lines.append(" | ".join([f"| {result['name']}", sizes, *cells, shown, starts, f"{peaks} |"]))
     versions = ", ".join(f"{TITLES[n]} {where['versions'].get(n, '?')}" for n in names)
     lines += ["", f"Medians on {where['processor']}, {where['threads']} threads, float32; {versions}."]
-    return "\n".join([*lines, "The ratio is to the fastest other runtime: below 1, numba_rt is faster."])
+    return "\n".join(
+        [
+            *lines,
+            "The ratio is to the fastest other runtime: below 1, numba_rt is faster. Start is from the import to the",
+            "first output, with compiled kernels in the cache; memory is the peak of the process; ONNX Runtime's are in",
+            "brackets.",
+        ]
+    )
+
+
+def _beside(engines: dict[str, Any], of: Callable[[dict[str, Any]], str]) -> str:
+    """What is measured of numba_rt, with ONNX Runtime's in brackets."""
+    return f"{of(engines.get(OURS, {}))} ({of(engines.get('onnxruntime', {}))})"
+
+
+def _start(engine: dict[str, Any]) -> str:
+    seconds = [engine.get(f"{name}_seconds") for name in ("import", "load", "first")]
+    return "–" if None in seconds else f"{sum(s for s in seconds if s is not None):.2f}"
+
+
+def _peak(engine: dict[str, Any]) -> str:
+    return f"{engine['peak_bytes'] / 1e6:.0f}" if engine.get("peak_bytes") else "–"
 
 
 def write_readme(readme: Path, found: dict[str, Any]) -> None:
