@@ -20,6 +20,12 @@ HEADS = (
     "model", "runtime", "median ms", "    p10", "    p90", "ratio", "GFLOP/s", "import s", "load s",
     "first s", "cold s", "peak MB", "difference",
 )  # fmt: skip
+NOTES = (
+    "The ratio is to the fastest other runtime: below 1, numba_rt is faster. Start is from the import to the",
+    "first output, with compiled kernels in the cache; memory is the peak of the process; ONNX Runtime's are",
+    "in brackets.",
+)
+"""What stands below the README's table."""
 TITLES = {"numba_rt": "numba_rt", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 
 
@@ -124,14 +130,7 @@ def markdown(found: dict[str, Any]) -> str:
         lines.append(" | ".join([f"| {result['name']}", sizes, *cells, shown, starts, f"{peaks} |"]))
     versions = ", ".join(f"{TITLES[n]} {where['versions'].get(n, '?')}" for n in names)
     lines += ["", f"Medians on {where['processor']}, {where['threads']} threads, float32; {versions}."]
-    return "\n".join(
-        [
-            *lines,
-            "The ratio is to the fastest other runtime: below 1, numba_rt is faster. Start is from the import to the",
-            "first output, with compiled kernels in the cache; memory is the peak of the process; ONNX Runtime's are in",
-            "brackets.",
-        ]
-    )
+    return "\n".join([*lines, *NOTES])
 
 
 def _beside(engines: dict[str, Any], of: Callable[[dict[str, Any]], str]) -> str:
