@@ -108,6 +108,10 @@ class Buffer:
             [order.index(i) for i in range(len(order))]
         )
 
+    def array(self, length: int) -> np.ndarray:
+        """The first rows as a cache of the model, copied."""
+        return np.array(self.view(length), order="C")
+
 
 def fix_batch(graph: Graph, batch: int) -> None:
     """Give the symbolic sizes that stand first their number, wherever they stand."""

@@ -11,7 +11,8 @@ import onnx
 import pytest
 
 from numba_rt import IndexRangeError, InferenceSession, InputError, SessionOptions
-from numba_rt.appending import Appender, CacheValue
+from numba_rt.appender import Appender
+from numba_rt.cache_value import CacheValue
 from numba_rt.ort_value import OrtValue
 from numba_rt.windows import BLOCK, FIRST_ROWS
 from tests.test_decoder import HEADS, LAYERS, MODEL, WIDTH, Plain, close, merged, tokens, transformer
@@ -350,7 +351,7 @@ def test_outputs_that_are_no_caches_go_back_as_they_are() -> None:
     for _ in range(3):
         (value,) = session.run_with_ort_values(None, {"x": value})
     np.testing.assert_array_equal(value.numpy(), np.full((3, 2), 8, np.float32))
-    assert not session._appending._is_possible
+    assert not session._appending.is_possible
 
 
 def test_sequences_in_several_threads_from_one_prompt(
