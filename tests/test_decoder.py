@@ -236,6 +236,20 @@ def test_a_batch_with_padding_on_the_left(source: onnx.ModelProto) -> None:
         close(decoder.step(step), plain.step(step))
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+def test_attention_reads_caches_where_they_lie(source: onnx.ModelProto, batch: int) -> None:
+    decoder = Decoder(source, batch=batch, threads=1)
+    for _ in range(3):
+        decoder.step(tokens(1, batch))
+    (plan,) = runner(decoder).plans.values()
+    readers = [c for c in plan.calls if c.node.op.op_type in ("FusedAttention", "CacheAttention")]
+    assert len(readers) == LAYERS
+    for call in readers:
+        assert call.node.op.op_type == ("FusedAttention" if batch == 1 else "CacheAttention")
+        sources = [v.producer.op.op_type for v in call.node.inputs[1:3]]
+        assert sources == ["Append", "Append"]
+
+
 def test_a_model_without_a_mask_sees_windows_of_their_very_length() -> None:
     source = transformer(masked=False)
     decoder, plain = Decoder(source, threads=1), Plain(source)

@@ -14,6 +14,7 @@ from numba_rt.optimize.chains import fuse_chains
 from numba_rt.optimize.constants import fold_constants, lift_sizes, merge_common, remove_dead
 from numba_rt.optimize.fusions.activation import ACTIVATIONS
 from numba_rt.optimize.fusions.attention import ATTENTION, PROJECTIONS
+from numba_rt.optimize.fusions.caches import CACHES
 from numba_rt.optimize.fusions.conv import CONV_WEIGHTS, CONVS, BatchNormToScale
 from numba_rt.optimize.fusions.conv_inputs import CONV_INPUTS
 from numba_rt.optimize.fusions.conv_transpose import CONV_TRANSPOSES
@@ -53,6 +54,7 @@ PIPELINE: tuple[Callable[[Graph, Report], None], ...] = (
     RuleSet(*MATMULS),
     RuleSet(*ATTENTION),  # after products, which have taken up scales and transposes
     RuleSet(*PROJECTIONS),
+    RuleSet(*CACHES),  # after what attention takes up of the nodes around it
     merge_common,  # what layers made of the mask they share
     RuleSet(*CONVS),
     RuleSet(*BLOCKS),  # after convolutions have taken up what follows them
