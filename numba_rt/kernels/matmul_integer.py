@@ -25,6 +25,8 @@ MR = ISA.mr
 NR = ISA.nr
 CACHED = 48 * 1024
 """Words of B that stay in the second-level cache while rows of A pass by."""
+LONGEST = 1536
+"""Words of the sum that one pass over a block of C adds."""
 
 i16 = np.int16
 
@@ -60,7 +62,10 @@ def multiply_integers(a, b, starts, taps, tiles, g, c, tasks):
     row_pieces, col_pieces = divide(bands, panels, pieces)
     least_height, higher = m // max(bands, 1), m % max(bands, 1)
     units, depth = batch * pieces, k * n_taps * NR
-    block = max(1, CACHED // max(depth, 1))
+    tap_block = max(1, LONGEST // max(k, 1))
+    k_parts = max(1, (k + LONGEST - 1) // LONGEST)
+    parts = max(1, (n_taps + tap_block - 1) // tap_block * k_parts)
+    block = max(1, CACHED // max(depth // parts, 1))
     for t in prange(tasks):
         for unit in range(t * units // tasks, (t + 1) * units // tasks):
             item, piece = unit // pieces, unit % pieces
@@ -74,13 +79,20 @@ def multiply_integers(a, b, starts, taps, tiles, g, c, tasks):
             band_stop, panel_stop = (by_row + 1) * bands // row_pieces, (by_col + 1) * panels // col_pieces
             for p0 in range(by_col * panels // col_pieces, panel_stop, block):
                 cols = min((p0 + block) * NR, panel_stop * NR, n) - p0 * NR
-                for i in range(by_row * bands // row_pieces, band_stop):
-                    m0 = i * least_height + min(i, higher)
-                    height = least_height + 1 if i < higher else least_height
-                    integer_tile(
-                        a, a0 + m0 * lda, lda, starts, m0 * row_step, row_step, taps, n_taps, k,
-                        b, b0 + p0 * depth, c, c0 + m0 * ldc + p0 * NR, ldc, cols, height, tiles,
-                    )  # fmt: skip
+                for part in range(parts):
+                    tap0 = part // k_parts * tap_block
+                    own_taps = min(tap_block, n_taps - tap0)
+                    k0 = part % k_parts * k // k_parts
+                    own_k = (part % k_parts + 1) * k // k_parts - k0
+                    for i in range(by_row * bands // row_pieces, band_stop):
+                        m0 = i * least_height + min(i, higher)
+                        height = least_height + 1 if i < higher else least_height
+                        integer_tile(
+                            a, a0 + m0 * lda + k0, lda,
+                            starts, m0 * row_step, row_step, taps, tap0, own_taps, own_k,
+                            b, b0 + p0 * depth + (tap0 * k + k0) * NR, k * NR, depth,
+                            c, c0 + m0 * ldc + p0 * NR, ldc, cols, 0 if part == 0 else 1, height, tiles,
+                        )  # fmt: skip
 
 
 @kernel

@@ -16,6 +16,7 @@ from llvmlite import ir
 from numba_rt.kernels.gemm import NO_ROWS
 from numba_rt.kernels.matmul_integer import (
     CACHED,
+    LONGEST,
     centre_images,
     centre_rows,
     multiply_integers,
@@ -78,6 +79,21 @@ def test_more_columns_than_stay_in_the_cache(tasks: int) -> None:
         a, pack_integers(b), sizes(20, 5 * NR + 1, words), np.empty((20, 5 * NR + 1), np.int32), tasks
     )
     np.testing.assert_array_equal(c, exact(a, b))
+
+
+@pytest.mark.parametrize("tasks", [1, 3])
+@pytest.mark.parametrize(("words", "taps"), [(LONGEST + 1, 1), (LONGEST // 2, 5), (2 * LONGEST + 5, 2)])
+def test_long_sums(words: int, taps: int, tasks: int) -> None:
+    m, n = 2 * MR + 1, NR + 3
+    a, b = numbers(m + taps, 2 * words), numbers(2 * words * taps, n)
+    c = np.full((m, n + 1), 77, np.int32)
+    g = np.array([1, 1, m, n, words, taps, 0, n + 1, 1, *(0,) * 6], np.int64)
+    starts, places = np.arange(m) * words, np.arange(taps)[::-1] * words
+    flat = a.reshape(-1).view(np.int32), pack_integers(b)
+    multiply_integers(*flat, starts, places.copy(), integer_addresses(), g, c.reshape(-1), tasks)
+    rows = np.concatenate([a[t : t + m] for t in range(taps)[::-1]], 1)
+    np.testing.assert_array_equal(c[:, :n], exact(rows, b))
+    assert (c[:, n] == 77).all()
 
 
 def test_sums_do_not_saturate_and_wrap_around() -> None:
