@@ -17,7 +17,7 @@ import numpy as np
 from numba_rt.errors import InputError
 from numba_rt.graph import Fact, Graph, Sym
 from numba_rt.optimize.branches import take_known_branches
-from numba_rt.optimize.caches import WINDOW, Cache, Rows, find_caches, order_of, use_window
+from numba_rt.optimize.caches import WINDOW, Cache, Rows, drop_copies, find_caches, order_of, use_window
 from numba_rt.optimize.infer import infer_facts
 from numba_rt.optimize.report import Report
 
@@ -146,6 +146,7 @@ def use_windows(graph: Graph) -> dict[str, Window]:
     """
     inputs = {v.name: v.fact for v in graph.inputs}
     windows: dict[str, Window] = {}
+    drop_copies(graph)
     expected = None
     for cache, node in find_caches(graph):
         found = use_window(graph, cache, node, expected)

@@ -27,7 +27,8 @@ class Bound:
         self.batch = batch
         self.names = [i.name for i in session.get_inputs()]
         self.pasts = [n for n in self.names if n.startswith("past")]
-        empty = np.zeros((batch, HEADS, 0, WIDTH), np.float32)
+        dtype = np.float16 if session.get_outputs()[-1].type == "tensor(float16)" else np.float32
+        empty = np.zeros((batch, HEADS, 0, WIDTH), dtype)
         self.past = {n: OrtValue.ortvalue_from_numpy(empty) for n in self.pasts}
         self.mask = np.zeros((batch, 0), np.int64)
 
@@ -46,6 +47,7 @@ class Bound:
             "attention_mask": self.mask,
             "position_ids": numbers,
             "use_cache_branch": has_past,
+            "encoder_hidden_states": np.zeros((self.batch, 2), np.float32),
         }
         return {n: x for n, x in made.items() if n in self.names}
 
@@ -263,13 +265,33 @@ def test_a_batch_with_padding_on_the_left(session: InferenceSession, source: onn
         close(alone.step([t]), plain.step([[t]]))
 
 
-def test_a_merged_decoder(source: onnx.ModelProto) -> None:
-    session = session_of(merged())
+@pytest.mark.parametrize("encoder", [False, True])
+def test_a_merged_decoder(source: onnx.ModelProto, encoder: bool) -> None:
+    session = session_of(merged(encoder))
     bound, plain = Bound(session), Plain(source)
     for part in (tokens(4), *tokens(5, seed=2).T[:, None]):
         close(bound.step(part), plain.step(part))
     assert buffers(bound)
     assert "use_cache_branch" not in [v.name for v in appender(session).model.graph.inputs]
+
+
+def test_caches_of_16_bits(source: onnx.ModelProto) -> None:
+    half, finite = onnx.ModelProto(), np.finfo(np.float16)
+    half.CopyFrom(source)
+    for tensor in half.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            array = onnx.numpy_helper.to_array(tensor).clip(finite.min, finite.max).astype(np.float16)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    for value in (*half.graph.input, *half.graph.output):
+        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT:
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    session = session_of(half)
+    bound, plain = Bound(session), Plain(half)
+    plain.past = {n: x.astype(np.float16) for n, x in plain.past.items()}
+    for part in (tokens(4), *tokens(5, seed=2).T[:, None]):
+        np.testing.assert_allclose(bound.step(part), plain.step(part), rtol=1e-2, atol=1e-2)
+    assert buffers(bound)[0].rows.dtype == np.float16
+    assert next(iter(bound.past.values())).data_type() == "tensor(float16)"
 
 
 def test_a_model_without_a_mask() -> None:

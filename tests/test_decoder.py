@@ -318,6 +318,22 @@ def test_tables_of_a_model_that_end_before_the_padding() -> None:
         decoder.step([1])
 
 
+@pytest.mark.parametrize("op", ["Identity", "Concat"])
+def test_a_cache_that_is_copied_first(op: str) -> None:
+    """torch.cat of one tensor, as its exporter writes it."""
+    source = transformer()
+    attributes = {"axis": 2} if op == "Concat" else {}
+    for node in [n for n in source.graph.node if n.input[0].startswith("past") and n.op_type == "Concat"]:
+        source.graph.node.insert(
+            0, helper.make_node(op, [node.input[0]], [f"{node.output[0]}.copy"], **attributes)
+        )
+        node.input[0] = f"{node.output[0]}.copy"
+    decoder, plain = Decoder(source, threads=1), Plain(transformer())
+    assert len(decoder.caches) == 2 * LAYERS
+    for part in (tokens(4), tokens(1)):
+        close(decoder.step(part), plain.step(part))
+
+
 def test_what_cannot_be_decoded_is_refused(source: onnx.ModelProto) -> None:
     m = Maker()
     m("Relu", "input_ids", name="y")
