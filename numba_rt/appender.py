@@ -69,7 +69,9 @@ class Appender:
             raise
         return [self._value(name, caches, stop, made) for name in wanted]
 
-    def run_on_copies(self, feeds: Mapping[str, Any], wanted: Sequence[str]) -> list[Any] | None:
+    def run_on_copies(
+        self, feeds: Mapping[str, Any], wanted: Sequence[str], into: Mapping[str, np.ndarray | None]
+    ) -> list[Any] | None:
         """Outputs for plain arrays, whose caches are copied to buffers and back, or None if they are not what
         the model takes. One call at a time.
         """
@@ -91,10 +93,11 @@ class Appender:
         for name, buffer in caches.buffers.items():
             buffer.put(pasts[name])
         try:
-            made = self._step(caches, length, stop, others, wanted, {})
+            made = self._step(caches, length, stop, others, wanted, into)
         except NumbaRtError:
             return None
-        made.update((n, caches.buffers[self._caches[n]].array(stop)) for n in wanted if n in self._caches)
+        for name in self._caches.keys() & set(wanted):
+            made[name] = caches.buffers[self._caches[name]].array(stop, into.get(name))
         return [made[name] for name in wanted]
 
     def _value(self, name: str, caches: CacheSet, stop: int, made: Mapping[str, Any]) -> OrtValue:

@@ -23,7 +23,8 @@ FIRST = 8
 SAMPLES = 3
 """Times of which the least counts."""
 
-Run = Callable[[Mapping[str, Any], Sequence[str] | None], list[Any]]
+Into = Mapping[str, np.ndarray | None]
+Run = Callable[[Mapping[str, Any], Sequence[str] | None, Into | None], list[Any]]
 
 
 class Growing:
@@ -57,29 +58,31 @@ class Growing:
         self._copying: list[float] = []
         self._lock = threading.Lock()
 
-    def run(self, feeds: Mapping[str, Any], wanted: Sequence[str] | None) -> list[Any]:
-        """Outputs, in the order that is wanted."""
+    def run(
+        self, feeds: Mapping[str, Any], wanted: Sequence[str] | None, into: Into | None = None
+    ) -> list[Any]:
+        """Outputs, in the order that is wanted, in the memory of `into` as for `Model.run`."""
         if self._watched is None or not self._lock.acquire(blocking=False):
-            return self._ordinary(feeds, wanted)
+            return self._ordinary(feeds, wanted, into)
         try:
-            return self._run(feeds, wanted)
+            return self._run(feeds, wanted, into)
         finally:
             self._lock.release()
 
-    def _run(self, feeds: Mapping[str, Any], wanted: Sequence[str] | None) -> list[Any]:
+    def _run(self, feeds: Mapping[str, Any], wanted: Sequence[str] | None, into: Into | None) -> list[Any]:
         rows = self._continued(feeds)
         began = self._clock()
         if self._streak >= FIRST and rows < self.limit and self._streak % BLOCK:
             appender = self._appending.appender(feeds)
             names = list(wanted or self._outputs)
-            found = None if appender is None else appender.run_on_copies(feeds, names)
+            found = None if appender is None else appender.run_on_copies(feeds, names, into or {})
             if found is not None:
                 self._compare(rows, self._clock() - began)
                 return found
             self._streak = 0
             if not self._appending.is_possible:
                 self._watched = None
-        made = self._ordinary(feeds, wanted)
+        made = self._ordinary(feeds, wanted, into)
         took = self._clock() - began
         self._plain = took if self._streak <= 1 or self._streak % BLOCK == 0 else min(self._plain, took)
         self._copying.clear()

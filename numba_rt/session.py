@@ -184,7 +184,7 @@ class InferenceSession:
         found = self._appending.run(inputs, names, into)
         if found is not None:
             return found
-        made = self.model.run(fed(inputs), names, into)
+        made = self._growing.run(fed(inputs), names, into)
         token = self._appending.token
         return [OrtValue(x, (token, name)) for x, name in zip(made, names, strict=True)]
 

@@ -108,9 +108,13 @@ class Buffer:
             [order.index(i) for i in range(len(order))]
         )
 
-    def array(self, length: int) -> np.ndarray:
-        """The first rows as a cache of the model, copied."""
-        return np.array(self.view(length), order="C")
+    def array(self, length: int, into: np.ndarray | None = None) -> np.ndarray:
+        """The first rows as a cache of the model, copied into the memory given if that fits."""
+        view = self.view(length)
+        if into is None or into.shape != view.shape or into.dtype != view.dtype:
+            return np.array(view, order="C")
+        into[...] = view
+        return into
 
 
 def fix_batch(graph: Graph, batch: int) -> None:

@@ -13,6 +13,7 @@ import pytest
 from numba_rt import IndexRangeError, InferenceSession, InputError, NumbaRtError
 from numba_rt.appender import Appender
 from numba_rt.growing import FIRST, SAMPLES
+from numba_rt.ort_value import OrtValue
 from numba_rt.windows import BLOCK
 from tests.test_appending import Bound, session_of
 from tests.test_decoder import HEADS, WIDTH, Plain, close, tokens, transformer
@@ -128,6 +129,31 @@ def test_plain_runs_that_cannot_be_made_on_copies(
     for name, array in past.items():
         np.testing.assert_array_equal(array, before[name])
     close(session.run(["logits"], feeds | past)[0], plain.step([[1]]))
+
+
+def test_memory_that_is_bound_for_caches(source: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step's present takes the place of its past, one row longer."""
+    session, plain = session_of(source), Plain(source)
+    taken = timed(session, monkeypatch, plain=2, copying=1)
+    bound = Bound(session)
+    memory = {name: np.full(HEADS * WIDTH * 32, np.nan, np.float32) for name in bound.pasts}
+    logits = np.zeros((1, 1, 11), np.float32)
+    for k in range(FIRST + 6):
+        io = session.io_binding()
+        for name, array in bound.feeds(np.array([[k % 11]]), None).items():
+            io.bind_cpu_input(name, array)
+        for name, buffer in memory.items():
+            at = buffer.ctypes.data
+            io.bind_input(name, "cpu", 0, np.float32, (1, HEADS, k, WIDTH), at)
+            present = name.replace("past_key_values", "present")
+            io.bind_output(present, "cpu", 0, np.float32, (1, HEADS, k + 1, WIDTH), at)
+        io.bind_ortvalue_output("logits", OrtValue(logits))
+        session.run_with_iobinding(io)
+        close(logits, plain.step([[k % 11]]))
+        assert io.get_outputs()[-1].numpy() is logits
+    assert taken.count("copies") > 3
+    for name, buffer in memory.items():
+        close(buffer[: plain.past[name].size].reshape(plain.past[name].shape), plain.past[name])
 
 
 def test_inputs_that_grow_and_are_no_caches() -> None:
