@@ -14,6 +14,7 @@ from numba_rt.simd.isa import ISA
 
 __all__ = [
     "centre_images",
+    "centre_pixels",
     "centre_rows",
     "multiply_integers",
     "pack_columns_of_integers",
@@ -172,3 +173,38 @@ def centre_images(x, zero, g, y, tasks):
                     at = target + channel // own * width + channel % own
                     for i2 in range(left, right):
                         y[u(at + i2 * pixel)] = i16(i16(x[u(source + i2)]) - less)
+
+
+@kernel
+def centre_pixels(x, zero, g, y, tasks):
+    """`centre_images` of images whose channels are last already."""
+    groups, own, d, h, w, pd, ph, pw = g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8]
+    width = (own + 1) // 2 * 2
+    pixel = groups * width
+    left = min(pw, max(0, g[11]))
+    right = max(left, min(pw, w + g[11]))
+    lines = g[0] * pd * ph
+    for t in prange(tasks):
+        less = i16(zero[0])
+        for line in range(t * lines // tasks, (t + 1) * lines // tasks):
+            image = line // (pd * ph)
+            i0, i1 = line // ph % pd - g[9], line % ph - g[10]
+            start, stop = line * pw * pixel, (line + 1) * pw * pixel
+            if i0 < 0 or i0 >= d or i1 < 0 or i1 >= h:
+                for j in range(start, stop):
+                    y[u(j)] = 0
+                continue
+            first, last = start + left * pixel, start + right * pixel
+            source = (((image * d + i0) * h + i1) * w + left - g[11]) * groups * own
+            for j in range(start, first):
+                y[u(j)] = 0
+            if width == own:
+                for j in range(last - first):
+                    y[u(first + j)] = i16(i16(x[u(source + j)]) - less)
+            else:
+                for part in range((right - left) * groups):
+                    for j in range(own):
+                        y[u(first + part * width + j)] = i16(i16(x[u(source + part * own + j)]) - less)
+                    y[u(first + part * width + own)] = 0
+            for j in range(last, stop):
+                y[u(j)] = 0

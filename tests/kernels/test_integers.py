@@ -18,6 +18,7 @@ from numba_rt.kernels.matmul_integer import (
     CACHED,
     LONGEST,
     centre_images,
+    centre_pixels,
     centre_rows,
     multiply_integers,
     pack_columns_of_integers,
@@ -140,6 +141,15 @@ def test_images_get_channels_last_and_zeros_around(tasks: int) -> None:
         )
         expected = full[..., 5:11, 5:14].transpose(0, 3, 4, 1, 2)
         np.testing.assert_array_equal(y[:, 0], expected)
+        y[:] = 99
+        turned = np.ascontiguousarray(x.transpose(0, 2, 3, 4, 1))
+        centre_pixels(turned.reshape(-1), np.array([7], np.uint8), g, y.reshape(-1), tasks)
+        np.testing.assert_array_equal(y[:, 0], expected)
+    y = np.full((2, 6, 9, 6), 99, np.int16)
+    g = np.array([2, 1, 6, *x.shape[2:], 1, 6, 9, 0, 1, 2])
+    centre_pixels(turned.reshape(-1), np.array([7], np.uint8), g, y.reshape(-1), tasks)
+    full = np.pad(turned[:, 0].astype(np.int16) - 7, ((0, 0), (1, 1), (2, 2), (0, 0)))
+    np.testing.assert_array_equal(y, full)
 
 
 @pytest.mark.parametrize(
