@@ -12,10 +12,12 @@ from numba_rt.cache_value import CacheSet, CacheValue
 from numba_rt.errors import NumbaRtError
 from numba_rt.model import Model
 from numba_rt.ort_value import OrtValue
-from numba_rt.windows import BRANCH, FIRST_ROWS, MASK, Window, may_be_padded, rounded
+from numba_rt.windows import BLOCK, BRANCH, FIRST_ROWS, MASK, Window, is_table, rounded
 
-TOLERANCE = 1e-3
+TOLERANCE = 1e-4
 """By how much results with and without padding may differ, relative to the largest."""
+LEAST_PADDING = BLOCK // 4
+"""Rows that show in the results if they are not hidden, or if positions are counted from the first."""
 
 
 class Appender:
@@ -40,8 +42,9 @@ class Appender:
         self._counting = tuple({w.rows: w for w in windows.values()}.values())
         self._outputs = [v.name for v in model.graph.outputs]
         self._known = {*self._outputs, *self._caches}
-        self.is_padded = may_be_padded(self._names)
-        """Whether steps see windows that begin before the first row; checked with the first of them."""
+        self.is_padded = MASK in self._names and is_table(self._names[MASK])
+        """Whether steps may see windows that begin before the first row: the results of one tell whether the
+        model hides what the mask says, and takes positions from its inputs."""
         self._is_checked = False
         self._copies: CacheSet | None = None
 
@@ -160,7 +163,9 @@ class Appender:
         size = rounded(stop) if self.is_padded else stop
         given = {n: x for n, x in into.items() if x is not None} or None
         if size != stop and not self._is_checked:
-            return self._checked_step(caches, length, stop, feeds)
+            if size - stop >= LEAST_PADDING:
+                return self._checked_step(caches, length, stop, feeds)
+            size = stop
         if size != stop:
             try:
                 full = {**feeds, **self._windows(caches, length, stop, size, feeds)}

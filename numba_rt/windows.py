@@ -151,7 +151,7 @@ def use_windows(graph: Graph) -> dict[str, Window]:
     inputs = {v.name: v.fact for v in graph.inputs}
     windows: dict[str, Window] = {}
     drop_copies(graph)
-    expected = None
+    expected = _new_tokens(graph)
     for cache, node in find_caches(graph):
         found = use_window(graph, cache, node, expected)
         if found is not None:
@@ -162,6 +162,15 @@ def use_windows(graph: Graph) -> dict[str, Window]:
         assert mask.fact.shape is not None
         mask.fact = Fact(mask.fact.dtype, (mask.fact.shape[0], WINDOW))
     return windows
+
+
+def _new_tokens(graph: Graph) -> Rows | None:
+    """How many tokens a run is fed."""
+    for value in graph.inputs:
+        if value.name in (TOKENS, "inputs_embeds", "decoder_input_ids") and value.fact.shape is not None:
+            count = value.fact.shape[1] if len(value.fact.shape) > 1 else None
+            return (value, 1) if isinstance(count, Sym) else count
+    return None
 
 
 def may_be_padded(inputs: Mapping[str, Fact]) -> bool:

@@ -304,6 +304,37 @@ def test_a_model_without_a_mask() -> None:
     assert not appender(session).is_padded
 
 
+@pytest.mark.parametrize("from_mask", [True, False])
+def test_positions_that_the_model_counts(source: onnx.ModelProto, from_mask: bool) -> None:
+    """What is padded has no position where the mask is counted, and has one where rows are."""
+    counting = onnx.ModelProto()
+    counting.CopyFrom(source)
+    graph = counting.graph
+    graph.input.remove(next(i for i in graph.input if i.name == "position_ids"))
+    make, stored = onnx.helper.make_node, {"one": np.array(1), "axis": np.array([2]), "far": np.array([999])}
+    counted = "attention_mask" if from_mask else "ones"
+    nodes = [
+        make("Shape", ["past_key_values.0.key"], ["sizes"]),
+        make("Gather", ["sizes", "axis"], ["rows"]),
+        make("Shape", ["attention_mask"], ["all"]),
+        make("ConstantOfShape", ["all"], ["ones"], value=onnx.numpy_helper.from_array(np.array([1]))),
+        make("CumSum", [counted, "one"], ["count"]),
+        make("Sub", ["count", "one"], ["places"]),
+        make("Slice", ["places", "rows", "far", "along"], ["position_ids"]),
+    ]
+    stored["along"] = np.array([1])
+    graph.initializer.extend(onnx.numpy_helper.from_array(a, n) for n, a in stored.items())
+    for node in reversed(nodes):
+        graph.node.insert(0, node)
+    session = session_of(counting)
+    bound, plain = Bound(session), Plain(source)
+    for part in (tokens(BLOCK - 2), *tokens(2 * BLOCK, seed=2).T[:, None]):
+        close(bound.step(part), plain.step(part))
+    assert appender(session).is_padded == from_mask
+    (step,) = appender(session).model._program.steps  # type: ignore[union-attr]
+    assert (len(step.plans) < 10) == from_mask  # type: ignore[union-attr]
+
+
 def test_a_mask_that_hides_nothing_is_not_padded() -> None:
     """A model may take a mask and not use it: the first step with padding tells."""
     source = transformer()
