@@ -103,6 +103,10 @@ class Appender:
             made[name] = caches.buffers[self._caches[name]].array(stop, into.get(name))
         return [made[name] for name in wanted]
 
+    def forget_copies(self) -> None:
+        """Give back the memory that `run_on_copies` keeps."""
+        self._copies = None
+
     def _value(self, name: str, caches: CacheSet, stop: int, made: Mapping[str, Any]) -> OrtValue:
         past = self._caches.get(name)
         if past is None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from numba_rt.appender import Appender
 from numba_rt.appending import Appending
 from numba_rt.graph import Graph, Sym
 from numba_rt.windows import BLOCK
@@ -56,6 +57,7 @@ class Growing:
         """Rows from which on copies took longer than plans."""
         self._plain = math.inf
         self._copying: list[float] = []
+        self._last: Appender | None = None
         self._lock = threading.Lock()
 
     def run(
@@ -75,6 +77,9 @@ class Growing:
         if self._streak >= FIRST and rows < self.limit and self._streak % BLOCK:
             appender = self._appending.appender(feeds)
             names = list(wanted or self._outputs)
+            if self._last is not None and self._last is not appender:
+                self._last.forget_copies()
+            self._last = appender
             found = None if appender is None else appender.run_on_copies(feeds, names, into or {})
             if found is not None:
                 self._compare(rows, self._clock() - began)
