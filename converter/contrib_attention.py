@@ -48,11 +48,13 @@ def _multi_head(
     cache_indirection: str = "", *, num_heads: int, mask_filter_value: float = -10000.0, scale: float = 0.0,
     unidirectional: bool = False,
 ) -> Any:  # fmt: skip
-    _refuse(b, cache_indirection=cache_indirection, past_sequence_length=past_sequence_length)
+    _refuse(b, cache_indirection=cache_indirection)
     packed = b.rank(query) == 5
     kept = key if key else query
     total = _size(b, kept, 2 if b.rank(kept) == 4 else 1)
-    total = b.sum(total, _size(b, past_key, 2) if past_key else "")
+    shared = bool(past_sequence_length and past_key)
+    before = _size(b, past_key, 2) if past_key else ""
+    total = before if shared else b.sum(total, before)
     if packed:
         query, key, value = _unpacked(b, query, 3)
     elif not value:
@@ -61,10 +63,32 @@ def _multi_head(
         own = packed or b.rank(kept) != 4
         query, key, value = _with_bias(b, bias, query, key, value, own)
     mask = _sum(b, _padding(b, key_padding_mask, query, total, mask_filter_value), attention_bias)
+    if shared:
+        _refuse(b, unidirectional=unidirectional)
+        return _in_buffers(
+            b, query, (key, value), (past_key, past_value), past_sequence_length, mask, num_heads, scale
+        )
     return _attend(
         b, query, key, value, mask, past_key, past_value, heads=(num_heads, num_heads),
         causal=unidirectional, scale=scale, outputs=3 if b.wants(1) or b.wants(2) else 1,
     )  # fmt: skip
+
+
+def _in_buffers(
+    b: Body, query: str, new: tuple[str, str], past: tuple[str, str], length: str, mask: str, heads: int,
+    scale: float,
+) -> tuple[str, ...]:  # fmt: skip
+    """Attention to keys and values that are put behind so many in buffers of a fixed size."""
+    at = b("Reshape", b("Cast", length, to=7), b.constant([1]))
+    everywhere = b("Expand", at, _size(b, query, 0))
+    kept = []
+    for x, buffer in zip(new, past, strict=True):
+        by_heads = b.turned(b("Reshape", x, b.constant([0, 0, heads, -1])), BY_HEADS) if b.rank(x) == 3 else x
+        kept.append(b("TensorScatter", buffer, by_heads, everywhere, axis=2))
+    keys = b("Range", b.constant(0), b("Squeeze", _size(b, past[0], 2)), b.constant(1))
+    seen = b("Reshape", b("Less", keys, b("Add", at, _size(b, query, 1))), b.constant([1, 1, 1, -1]))
+    mask = _sum(b, mask, b("Where", seen, b.like(0.0, query), b.like(-np.inf, query)))
+    return (_attend(b, query, kept[0], kept[1], mask, heads=(heads, heads), scale=scale), *kept)
 
 
 @replaces("GroupQueryAttention")
@@ -75,7 +99,7 @@ def _grouped(
     kv_num_heads: int, scale: float = 0.0, softcap: float = 0.0, local_window_size: int = -1,
     do_rotary: bool = False, rotary_interleaved: bool = False, smooth_softmax: bool = False, **others: Any,
 ) -> Any:  # fmt: skip
-    _refuse(b, head_sink=head_sink, smooth_softmax=smooth_softmax, **others)
+    _refuse(b, **others)
     if not key:
         widths = np.array([num_heads, kv_num_heads, kv_num_heads]) * _head_size(
             b, query, num_heads + 2 * kv_num_heads
@@ -106,8 +130,11 @@ def _grouped(
     mask = visible
     if attention_bias:
         mask = b("Where", visible, attention_bias, b.like(-np.inf, query))
+    seen = present
+    if smooth_softmax or head_sink:
+        seen, mask = _with_sink(b, present, mask if attention_bias else _as_bias(b, mask, query), head_sink)
     y = _attend(
-        b, query, present[0], present[1], mask, heads=(num_heads, kv_num_heads), scale=scale, softcap=softcap
+        b, query, seen[0], seen[1], mask, heads=(num_heads, kv_num_heads), scale=scale, softcap=softcap
     )
     return y, *present
 
@@ -117,7 +144,6 @@ def _rotary(
     b: Body, input: str, position_ids: str, cos_cache: str, sin_cache: str, *, interleaved: bool = False,
     num_heads: int = 0, rotary_embedding_dim: int = 0, is_packed_batching: bool = False, scale: float = 1.0,
 ) -> Any:  # fmt: skip
-    _refuse(b, is_packed_batching=is_packed_batching, scale=scale != 1)
     if b.rank(position_ids) == 1:
         n = _size(b, input, 2 if b.rank(input) == 4 else 1)
         steps = b("Range", b.constant(0), b("Squeeze", n), b.constant(1))
@@ -127,6 +153,24 @@ def _rotary(
         num_heads = _head_size(b, input, 1) // (rotary_embedding_dim or 2 * _head_size(b, cos_cache, 1))
     return b("RotaryEmbedding", input, cos_cache, sin_cache, position_ids, interleaved=int(interleaved),
              num_heads=num_heads, rotary_embedding_dim=rotary_embedding_dim)  # fmt: skip
+
+
+def _as_bias(b: Body, seen: str, like: str) -> str:
+    """0 where keys are seen, -inf elsewhere."""
+    return b("Where", seen, b.like(0.0, like), b.like(-np.inf, like))
+
+
+def _with_sink(b: Body, kept: list[str], mask: str, sink: str) -> tuple[list[str], str]:
+    """Keys, values and mask with one key more: its score is that of the head's sink, or 0; its value is 0."""
+    row = b.constant([0, 0, 0, 0, 0, 0, 1, 0])
+    longer = [b("Pad", x, row) for x in kept]
+    mask = b("Pad", mask, b.constant([0, 0, 0, 0, 0, 0, 0, 1]))
+    if sink:
+        last = b("Squeeze", _size(b, kept[0], 2))
+        keys = b("Range", b.constant(0), b("Squeeze", _size(b, longer[0], 2)), b.constant(1))
+        score = b("Reshape", sink, b.constant([1, -1, 1, 1]))
+        mask = b("Add", mask, b("Where", b("Equal", keys, last), score, b.like(0.0, sink)))
+    return longer, mask
 
 
 def _refuse(b: Body, **options: Any) -> None:
@@ -205,6 +249,8 @@ def _within(b: Body, lengths: str, like: str, total: str) -> str:
     batch = None if of is None or of.shape is None else of.shape[0]
     keys = b("Range", b.constant(0), b("Squeeze", total), b.constant(1))
     lengths = b("Cast", lengths, to=7)
+    if size is not None and batch is not None and size == 3 * batch + 2:
+        lengths, size = b("Slice", lengths, b.constant([0]), _size(b, like, 0)), batch
     known = not isinstance(size, Sym) and not isinstance(batch, Sym)
     if size is None or batch is None or size == batch or (not known and size != batch * 2):
         return b("Less", keys, b("Reshape", lengths, b.constant([-1, 1, 1, 1])))

@@ -20,7 +20,6 @@ from numba_rt.errors import LoadError
 from numba_rt.format.definition import Entry, ModelDef, OperatorSet
 
 MAGIC = b"RTEN"
-SUFFIX = ".rten"
 OPSET = 24
 """Opset whose forms the operators are given."""
 
@@ -30,29 +29,6 @@ IR_VERSION = 11
 _HEADER = Struct("<4sIQQQ")
 _LARGEST = 2**31 - 1
 """Bytes of a FlatBuffer."""
-
-
-def is_rten(source: object) -> bool:
-    """Whether a path or bytes are RTen's. Files of version 1 need not say so: a path tells by its suffix."""
-    if isinstance(source, bytes | bytearray | memoryview):
-        return _marked(bytes(source[:8]))
-    if not isinstance(source, str | os.PathLike):
-        return False
-    path = Path(os.fsdecode(source))
-    if path.suffix.lower() == SUFFIX:
-        return True
-    try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            return _marked(file.read(8))
-    except (OSError, ValueError):
-        return False
-
-
-def _marked(head: bytes) -> bool:
-    # In ONNX the name of a producer may stand in the same place, but not behind two zeros.
-    return head[:4] == MAGIC or head[2:8] == b"\0\0" + MAGIC
 
 
 def read_rten(source: str | os.PathLike[str] | bytes) -> ModelDef:

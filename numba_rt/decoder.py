@@ -17,6 +17,7 @@ from numba_rt.collection import paused
 from numba_rt.errors import InputError, NumbaRtError
 from numba_rt.graph import Fact, Graph, Sym, Value
 from numba_rt.model import Model
+from numba_rt.optimize import optimize
 from numba_rt.optimize.branches import copied
 from numba_rt.optimize.infer import infer_facts
 from numba_rt.windows import (
@@ -65,6 +66,8 @@ class Decoder:
             if not any("encoder" in v.name for v in graph.inputs):
                 take_cache_branch(graph)
             infer_facts(graph)
+            if not isinstance(source, Model):
+                optimize(graph)  # rules know the order of axes in models, not that in windows
             inputs, outputs = list(graph.inputs), list(graph.outputs)
             windows = use_windows(graph)
             self.caches = {name: Buffer(window) for name, window in windows.items()}
@@ -222,13 +225,8 @@ class Decoder:
 def _graph_of(source: Any, threads: int | None) -> tuple[Graph, dict[str, Any]]:
     """A graph of its own for a decoder, and how to make a Model of it."""
     if isinstance(source, Model):
-        graph = copied(source.graph)
-        graph.strict = source.graph.strict
-        return graph, {
-            "threads": threads or source.threads,
-            "optimized": source.optimized,
-            "precision": source.precision,
-        }
+        own = {"optimized": source.optimized, "precision": source.precision}
+        return copied(source.graph), {"threads": threads or source.threads, **own}
     from converter import convert  # the converter stands above every other layer
 
     return convert(source), {"threads": threads}

@@ -15,9 +15,7 @@ from numba_rt.collection import paused
 from numba_rt.dtypes import STRING, dtype_name
 from numba_rt.errors import InputError, LoadError
 from numba_rt.feeds import check_feed
-from numba_rt.format.container import is_nrt, open_container
-from numba_rt.format.ready import Prepared, open_prepared, write_prepared
-from numba_rt.format.writer import write_model
+from numba_rt.format.container import is_nrt
 from numba_rt.graph import Dim, Fact, Graph, Sym, Value
 from numba_rt.optimize import Report, optimize
 from numba_rt.origin import Origin
@@ -26,6 +24,7 @@ from numba_rt.printable import printable
 from numba_rt.program import program_of
 
 if TYPE_CHECKING:
+    from numba_rt.format.ready import Prepared
     from numba_rt.profile import Profile
 
 MOST_ACCEPTED = 1024
@@ -57,14 +56,22 @@ def load(
     """
     with paused():
         origin = Origin.of(source)
-        is_file = optimize and is_nrt(source)
-        prepared = open_prepared(open_container(source), precision) if is_file else ""
-        if isinstance(prepared, Prepared):
+        prepared = _prepared(source, precision) if optimize and is_nrt(source) else None
+        if prepared is not None:
             report = Report(fired=list(prepared.rewrites))
             return Model(prepared.graph, threads, True, precision, report, list(prepared.declared), origin)
         from converter import convert  # the one import against the direction of the layers
 
         return Model(convert(source), threads, optimize, precision, origin=origin)
+
+
+def _prepared(source: Any, precision: str) -> Prepared | None:
+    """The optimised graph of a .nrt file, if it has one that can be used here."""
+    from numba_rt.format.container import open_container
+    from numba_rt.format.ready import Prepared, open_prepared
+
+    found = open_prepared(open_container(source), precision)
+    return found if isinstance(found, Prepared) else None
 
 
 @dataclass(frozen=True)
@@ -225,6 +232,9 @@ class Model:
             raise LoadError("the model was made of a graph: only one that was loaded can be saved")
         if prepack and not self.optimized:
             raise LoadError("the model was loaded with optimize=False: it has no optimised graph to save")
+        from numba_rt.format.ready import write_prepared
+        from numba_rt.format.writer import write_model
+
         definition = self.origin.definition()
         if prepack:
             assert self.declared is not None

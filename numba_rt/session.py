@@ -16,6 +16,7 @@ import numpy as np
 from numba_rt.appending import Appending
 from numba_rt.dtypes import ONNX_TO_NUMPY, ort_type_name
 from numba_rt.graph import Fact, Graph, Sym, Value
+from numba_rt.growing import Growing
 from numba_rt.model import Model, load
 from numba_rt.ort_value import IOBinding, OrtValue, fed
 from numba_rt.session_options import ExecutionMode, GraphOptimizationLevel, RunOptions, SessionOptions
@@ -104,6 +105,7 @@ class InferenceSession:
         self._output_names = [o.name for o in self._outputs_meta]
         recorded = self._profile.recorded if self._profile is not None else lambda model: model
         self._appending = Appending(self.model, recorded)
+        self._growing = Growing(self.model.graph, self._appending, self.model.run)
 
     def _load(self, source: Any) -> Model:
         options = self._sess_options
@@ -130,7 +132,7 @@ class InferenceSession:
         Raises:
             InputError: (a ValueError) a feed is missing, unknown, or of the wrong dtype or shape.
         """
-        return self.model.run(input_feed, output_names)
+        return self._growing.run(input_feed, output_names)
 
     def run_async(
         self,
@@ -182,7 +184,7 @@ class InferenceSession:
         found = self._appending.run(inputs, names, into)
         if found is not None:
             return found
-        made = self.model.run(fed(inputs), names, into)
+        made = self._growing.run(fed(inputs), names, into)
         token = self._appending.token
         return [OrtValue(x, (token, name)) for x, name in zip(made, names, strict=True)]
 

@@ -17,7 +17,7 @@ import numpy as np
 from numba_rt.errors import InputError
 from numba_rt.graph import Fact, Graph, Sym
 from numba_rt.optimize.branches import take_known_branches
-from numba_rt.optimize.caches import WINDOW, Cache, Rows, find_caches, order_of, use_window
+from numba_rt.optimize.caches import WINDOW, Cache, Rows, drop_copies, find_caches, order_of, use_window
 from numba_rt.optimize.infer import infer_facts
 from numba_rt.optimize.report import Report
 
@@ -108,6 +108,14 @@ class Buffer:
             [order.index(i) for i in range(len(order))]
         )
 
+    def array(self, length: int, into: np.ndarray | None = None) -> np.ndarray:
+        """The first rows as a cache of the model, copied into the memory given if that fits."""
+        view = self.view(length)
+        if into is None or into.shape != view.shape or into.dtype != view.dtype:
+            return np.array(view, order="C")
+        into[...] = view
+        return into
+
 
 def fix_batch(graph: Graph, batch: int) -> None:
     """Give the symbolic sizes that stand first their number, wherever they stand."""
@@ -142,7 +150,8 @@ def use_windows(graph: Graph) -> dict[str, Window]:
     """
     inputs = {v.name: v.fact for v in graph.inputs}
     windows: dict[str, Window] = {}
-    expected = None
+    drop_copies(graph)
+    expected = _new_tokens(graph)
     for cache, node in find_caches(graph):
         found = use_window(graph, cache, node, expected)
         if found is not None:
@@ -153,6 +162,15 @@ def use_windows(graph: Graph) -> dict[str, Window]:
         assert mask.fact.shape is not None
         mask.fact = Fact(mask.fact.dtype, (mask.fact.shape[0], WINDOW))
     return windows
+
+
+def _new_tokens(graph: Graph) -> Rows | None:
+    """How many tokens a run is fed."""
+    for value in graph.inputs:
+        if value.name in (TOKENS, "inputs_embeds", "decoder_input_ids") and value.fact.shape is not None:
+            count = value.fact.shape[1] if len(value.fact.shape) > 1 else None
+            return (value, 1) if isinstance(count, Sym) else count
+    return None
 
 
 def may_be_padded(inputs: Mapping[str, Fact]) -> bool:

@@ -236,6 +236,20 @@ def test_a_batch_with_padding_on_the_left(source: onnx.ModelProto) -> None:
         close(decoder.step(step), plain.step(step))
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+def test_attention_reads_caches_where_they_lie(source: onnx.ModelProto, batch: int) -> None:
+    decoder = Decoder(source, batch=batch, threads=1)
+    for _ in range(3):
+        decoder.step(tokens(1, batch))
+    (plan,) = runner(decoder).plans.values()
+    readers = [c for c in plan.calls if c.node.op.op_type in ("FusedAttention", "CacheAttention")]
+    assert len(readers) == LAYERS
+    for call in readers:
+        assert call.node.op.op_type == ("FusedAttention" if batch == 1 else "CacheAttention")
+        sources = [v.producer.op.op_type for v in call.node.inputs[1:3]]
+        assert sources == ["Append", "Append"]
+
+
 def test_a_model_without_a_mask_sees_windows_of_their_very_length() -> None:
     source = transformer(masked=False)
     decoder, plain = Decoder(source, threads=1), Plain(source)
@@ -302,6 +316,22 @@ def test_tables_of_a_model_that_end_before_the_padding() -> None:
         close(decoder.step([t]), plain.step([[t]]))
     with pytest.raises(numba_rt.NumbaRtError):
         decoder.step([1])
+
+
+@pytest.mark.parametrize("op", ["Identity", "Concat"])
+def test_a_cache_that_is_copied_first(op: str) -> None:
+    """torch.cat of one tensor, as its exporter writes it."""
+    source = transformer()
+    attributes = {"axis": 2} if op == "Concat" else {}
+    for node in [n for n in source.graph.node if n.input[0].startswith("past") and n.op_type == "Concat"]:
+        source.graph.node.insert(
+            0, helper.make_node(op, [node.input[0]], [f"{node.output[0]}.copy"], **attributes)
+        )
+        node.input[0] = f"{node.output[0]}.copy"
+    decoder, plain = Decoder(source, threads=1), Plain(transformer())
+    assert len(decoder.caches) == 2 * LAYERS
+    for part in (tokens(4), tokens(1)):
+        close(decoder.step(part), plain.step(part))
 
 
 def test_what_cannot_be_decoded_is_refused(source: onnx.ModelProto) -> None:

@@ -77,16 +77,21 @@ class Graph:
         self.strict = False
         """Whether only algorithms whose rounding is that of plain sums may be chosen."""
         self._derived: dict[object, tuple[Sequence[Value], Value]] = {}
-        self._names: set[str] = set()
+        self._names: dict[str, int] = {}
+        """Names that are taken, and the number with which to look for the next one like it."""
 
     # -- building ---------------------------------------------------------------------------
 
     def fresh_name(self, wish: str) -> str:
         """`wish`, made unique within the graph."""
-        name, n = wish, 1
-        while name in self._names:
-            name, n = f"{wish}.{n}", n + 1
-        self._names.add(name)
+        if wish not in self._names:
+            self._names[wish] = 1
+            return wish
+        n = self._names[wish]
+        while (name := f"{wish}.{n}") in self._names:
+            n += 1
+        self._names[wish] = n + 1
+        self._names[name] = 1
         return name
 
     def input(self, name: str, fact: Fact) -> Value:

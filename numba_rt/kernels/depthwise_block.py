@@ -20,11 +20,13 @@ from numba_rt.simd.depthwise import row_tile
 from numba_rt.simd.isa import ISA
 from numba_rt.simd.tile import tile
 
-__all__ = ["BAND", "DepthwiseBlock", "Stage", "depthwise_block", "depthwise_block_plan"]
+__all__ = ["BAND", "DepthwiseBlock", "Stage", "depthwise_block", "depthwise_block_plan", "unevenness"]
 
 MR = ISA.mr
 BAND = 80 << 10
 """Floats of the maps between that a task keeps: they stay in the second-level cache."""
+WEIGHTS = 48 << 10
+"""Floats of the weights that pass over a band before the next ones do."""
 PIXELS = 16 * MR
 """Output pixels of a band from which on tiles are about as high as they can be."""
 
@@ -81,20 +83,45 @@ def depthwise_block_plan(
     return DepthwiseBlock(g, tasks * own)
 
 
+def unevenness(window: Window, tasks: int, in_channels: int, out_channels: int) -> float:
+    """Work of the busiest task relative to an even share of what one task would do.
+
+    Tasks share rows of the result, and those next to each other both make the rows that both read.
+    `in_channels` and `out_channels` are those of `expand` and of `project`, 0 where there is none.
+    """
+    (h, w), (oh, ow), batch = window.size, window.out, window.batch
+    extent, stride = window.dilations[0] * (window.kernel[0] - 1) + 1, window.strides[0]
+    after = ow * (window.kernel[0] * window.kernel[1] + out_channels)
+
+    def work(first: int, last: int) -> int:
+        made = 0
+        for image in range(first // oh, -(-last // oh)):
+            begin, end = max(0, first - image * oh), min(oh, last - image * oh)
+            read = min(h, (end - 1) * stride - window.pads[0] + extent)
+            made += max(0, read - max(0, begin * stride - window.pads[0]))
+        return made * w * in_channels + (last - first) * after
+
+    lines = batch * oh
+    shares = [work(t * lines // tasks, (t + 1) * lines // tasks) for t in range(tasks)]
+    return max(shares) * tasks / max(work(0, lines), 1)
+
+
 @inline
 def _product(a, a_at, lda, k, b, bias, residual, table, tiles, c, c_at, ldc, rows, cols,
              has_bias, has_residual, lo, hi):  # fmt: skip
     """clamp(a @ b + bias + residual): `rows` rows of c from element `c_at` on."""
-    bands = (rows + MR - 1) // MR
+    bands, block = (rows + MR - 1) // MR, max(1, WEIGHTS // (k * NR)) * NR
     least, higher = rows // max(bands, 1), rows % max(bands, 1)
-    for band in range(bands):
-        row = band * least + min(band, higher)
-        at = c_at + row * ldc
-        tile(
-            a, a_at + row * lda, lda, table, 0, 0, 0, 1, k, b, 0, 0, k * NR, c, at, ldc, cols,
-            bias, 0 if has_bias else -1, residual, at if has_residual else -1, 0,
-            np.float32(1), lo, hi, least + 1 if band < higher else least, tiles,
-        )  # fmt: skip
+    for first in range(0, cols, block):
+        for band in range(bands):
+            row = band * least + min(band, higher)
+            at = c_at + row * ldc + first
+            tile(
+                a, a_at + row * lda, lda, table, 0, 0, 0, 1, k, b, first * k, 0, k * NR,
+                c, at, ldc, min(block, cols - first),
+                bias, first if has_bias else -1, residual, at if has_residual else -1, 0,
+                np.float32(1), lo, hi, least + 1 if band < higher else least, tiles,
+            )  # fmt: skip
 
 
 @kernel

@@ -14,6 +14,7 @@ from numba_rt.simd.isa import ISA
 
 __all__ = [
     "centre_images",
+    "centre_pixels",
     "centre_rows",
     "multiply_integers",
     "pack_columns_of_integers",
@@ -25,6 +26,8 @@ MR = ISA.mr
 NR = ISA.nr
 CACHED = 48 * 1024
 """Words of B that stay in the second-level cache while rows of A pass by."""
+LONGEST = 1536
+"""Words of the sum that one pass over a block of C adds."""
 
 i16 = np.int16
 
@@ -60,7 +63,10 @@ def multiply_integers(a, b, starts, taps, tiles, g, c, tasks):
     row_pieces, col_pieces = divide(bands, panels, pieces)
     least_height, higher = m // max(bands, 1), m % max(bands, 1)
     units, depth = batch * pieces, k * n_taps * NR
-    block = max(1, CACHED // max(depth, 1))
+    tap_block = max(1, LONGEST // max(k, 1))
+    k_parts = max(1, (k + LONGEST - 1) // LONGEST)
+    parts = max(1, (n_taps + tap_block - 1) // tap_block * k_parts)
+    block = max(1, CACHED // max(depth // parts, 1))
     for t in prange(tasks):
         for unit in range(t * units // tasks, (t + 1) * units // tasks):
             item, piece = unit // pieces, unit % pieces
@@ -74,13 +80,20 @@ def multiply_integers(a, b, starts, taps, tiles, g, c, tasks):
             band_stop, panel_stop = (by_row + 1) * bands // row_pieces, (by_col + 1) * panels // col_pieces
             for p0 in range(by_col * panels // col_pieces, panel_stop, block):
                 cols = min((p0 + block) * NR, panel_stop * NR, n) - p0 * NR
-                for i in range(by_row * bands // row_pieces, band_stop):
-                    m0 = i * least_height + min(i, higher)
-                    height = least_height + 1 if i < higher else least_height
-                    integer_tile(
-                        a, a0 + m0 * lda, lda, starts, m0 * row_step, row_step, taps, n_taps, k,
-                        b, b0 + p0 * depth, c, c0 + m0 * ldc + p0 * NR, ldc, cols, height, tiles,
-                    )  # fmt: skip
+                for part in range(parts):
+                    tap0 = part // k_parts * tap_block
+                    own_taps = min(tap_block, n_taps - tap0)
+                    k0 = part % k_parts * k // k_parts
+                    own_k = (part % k_parts + 1) * k // k_parts - k0
+                    for i in range(by_row * bands // row_pieces, band_stop):
+                        m0 = i * least_height + min(i, higher)
+                        height = least_height + 1 if i < higher else least_height
+                        integer_tile(
+                            a, a0 + m0 * lda + k0, lda,
+                            starts, m0 * row_step, row_step, taps, tap0, own_taps, own_k,
+                            b, b0 + p0 * depth + (tap0 * k + k0) * NR, k * NR, depth,
+                            c, c0 + m0 * ldc + p0 * NR, ldc, cols, 0 if part == 0 else 1, height, tiles,
+                        )  # fmt: skip
 
 
 @kernel
@@ -160,3 +173,38 @@ def centre_images(x, zero, g, y, tasks):
                     at = target + channel // own * width + channel % own
                     for i2 in range(left, right):
                         y[u(at + i2 * pixel)] = i16(i16(x[u(source + i2)]) - less)
+
+
+@kernel
+def centre_pixels(x, zero, g, y, tasks):
+    """`centre_images` of images whose channels are last already."""
+    groups, own, d, h, w, pd, ph, pw = g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8]
+    width = (own + 1) // 2 * 2
+    pixel = groups * width
+    left = min(pw, max(0, g[11]))
+    right = max(left, min(pw, w + g[11]))
+    lines = g[0] * pd * ph
+    for t in prange(tasks):
+        less = i16(zero[0])
+        for line in range(t * lines // tasks, (t + 1) * lines // tasks):
+            image = line // (pd * ph)
+            i0, i1 = line // ph % pd - g[9], line % ph - g[10]
+            start, stop = line * pw * pixel, (line + 1) * pw * pixel
+            if i0 < 0 or i0 >= d or i1 < 0 or i1 >= h:
+                for j in range(start, stop):
+                    y[u(j)] = 0
+                continue
+            first, last = start + left * pixel, start + right * pixel
+            source = (((image * d + i0) * h + i1) * w + left - g[11]) * groups * own
+            for j in range(start, first):
+                y[u(j)] = 0
+            if width == own:
+                for j in range(last - first):
+                    y[u(first + j)] = i16(i16(x[u(source + j)]) - less)
+            else:
+                for part in range((right - left) * groups):
+                    for j in range(own):
+                        y[u(first + part * width + j)] = i16(i16(x[u(source + part * own + j)]) - less)
+                    y[u(first + part * width + own)] = 0
+            for j in range(last, stop):
+                y[u(j)] = 0

@@ -17,10 +17,14 @@ __all__ = [
     "layer_norm",
     "lrn",
     "lrn_pixels",
+    "pixel_moments",
 ]
 
 BLOCK = 4096
 """Elements whose sum is kept in the array's own precision."""
+ROWS, MOST_ROWS = 1 << 15, 64
+"""Most elements of rows of pixels whose moments are taken together, for they stay in the nearest caches,
+and most such rows, for their sums are kept in the array's own precision."""
 COLUMNS = 512
 """Columns that `lrn` works on together."""
 
@@ -204,64 +208,146 @@ def lrn_pixels(x, channels, size, alpha, beta, bias, y, tasks):
 
 
 @kernel
-def group_norm_pixels(x, scale, bias, pixels, groups, epsilon, sums, rows, y, tasks):
-    """Like `group_norm`, of images whose channels come last.
+def pixel_moments(x, channels, pixels, pieces, fold, lines, totals, moments, tasks):
+    """Means of channels and sums of squared distances from them, for each piece of images (pixels, channels).
 
-    x, y: (images * pixels * channels,), y may be x; scale, bias: (channels,);
-    sums: (tasks, channels) float64; rows: (tasks, 3, channels).
+    `fold` pixels are taken as one row, that rows may be long.   x: flat; lines: (tasks * 2 * row,);
+    totals: (tasks * 2 * row,) float64; moments: (images * pieces * 2 * channels,) float64.
     """
-    channels = scale.size
-    images, own = x.size // (pixels * channels), channels // groups
+    width = fold * channels
+    units, most = x.size // (pixels * channels) * pieces, min(MOST_ROWS, max(1, ROWS // (4 * width)) * 4)
     for t in prange(tasks):
-        first, stop = t * images * groups // tasks, (t + 1) * images * groups // tasks
-        while first < stop:
-            image = first // groups
-            last = min(stop, (image + 1) * groups)
-            c0, c1 = (first - image * groups) * own, (last - image * groups) * own
-            start, end = image * pixels * channels, (image + 1) * pixels * channels
-            for c in range(c0, c1):
-                rows[u(t), u(0), u(c)] = epsilon - epsilon
-            for power in range(2):
-                _sum_columns(x, start, end, channels, c0, c1, power, sums[t], rows[t])
-                for group in range(c0, c1, own):
-                    total = 0.0
-                    for c in range(group, group + own):
-                        total += sums[t, c]
-                    total /= pixels * own
-                    for c in range(group, group + own):
-                        if power == 0:
-                            rows[t, 0, c] = total
-                        else:
-                            rows[t, 1, c] = scale[u(c)] / np.sqrt(total + epsilon)
-            for at in range(start, end, channels):
-                for c in range(c0, c1):
-                    d = x[u(at + c)] - rows[u(t), u(0), u(c)]
-                    y[u(at + c)] = d * rows[u(t), u(1), u(c)] + bias[u(c)]
-            first = last
+        a = t * 2 * width
+        for unit in range(t * units // tasks, (t + 1) * units // tasks):
+            first, stop = unit % pieces * pixels // pieces, (unit % pieces + 1) * pixels // pieces
+            start = (unit // pieces * pixels + first) * channels
+            rows, rest = (stop - first) // fold, (stop - first) % fold * channels
+            for j in range(a, a + 2 * width):
+                totals[u(j)] = 0
+            done = 0
+            while done < rows:
+                count = min(most, rows - done)
+                _row_moments(x, start + done * width, count, width, lines, a)
+                _add_moments(totals, a, width, done, lines, a, width, count)
+                done += count
+            if rest > 0:
+                _row_moments(x, start + rows * width, 1, rest, lines, a)
+                _add_moments(totals, a, width, rows, lines, a, rest, 1)
+            to = unit * 2 * channels
+            for j in range(channels):
+                moments[u(to + j)] = totals[u(a + j)]
+                moments[u(to + channels + j)] = totals[u(a + width + j)]
+            for pixel in range(1, min(fold, stop - first)):
+                for j in range(channels):
+                    at = pixel * channels + j
+                    seen = pixel * rows + min(rest, pixel * channels) // channels
+                    own = rows + (1 if at < rest else 0)
+                    d = totals[u(a + at)] - moments[u(to + j)]
+                    moments[u(to + j)] += d * own / (seen + own)
+                    moments[u(to + channels + j)] += totals[u(a + width + at)] + d * d * seen * own / (
+                        seen + own
+                    )
 
 
 @inline
-def _sum_columns(x, start, end, channels, c0, c1, power, sums, rows):
-    """sums = sums of columns [c0, c1) of x, or of the squares of their distances from rows[0].
+def _row_moments(x, at, rows, width, lines, a):
+    """lines[a:] = means of the columns of some rows, then sums of squared distances from them."""
+    b, end = a + width, at + rows * width
+    whole = at + rows // 4 * 4 * width
+    for j in range(a, a + 2 * width):
+        lines[u(j)] = 0
+    for r0 in range(at, whole, 4 * width):
+        r1, r2, r3 = r0 + width, r0 + 2 * width, r0 + 3 * width
+        for j in range(width):
+            lines[u(a + j)] += (x[u(r0 + j)] + x[u(r1 + j)]) + (x[u(r2 + j)] + x[u(r3 + j)])
+    for r0 in range(whole, end, width):
+        for j in range(width):
+            lines[u(a + j)] += x[u(r0 + j)]
+    for j in range(a, b):
+        lines[u(j)] /= rows
+    for r0 in range(at, whole, 4 * width):
+        r1, r2, r3 = r0 + width, r0 + 2 * width, r0 + 3 * width
+        for j in range(width):
+            m = lines[u(a + j)]
+            d0, d1, d2, d3 = x[u(r0 + j)] - m, x[u(r1 + j)] - m, x[u(r2 + j)] - m, x[u(r3 + j)] - m
+            lines[u(b + j)] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
+    for r0 in range(whole, end, width):
+        for j in range(width):
+            d = x[u(r0 + j)] - lines[u(a + j)]
+            lines[u(b + j)] += d * d
 
-    rows[2] holds sums of a few neighbouring rows.
+
+@inline
+def _add_moments(totals, a, apart, seen, lines, b, width, count):
+    """Adds moments of `count` rows to those of `seen`, whose squares are `apart` behind their means."""
+    weight, spread = count / (seen + count), seen * count / (seen + count)
+    for j in range(width):
+        d = lines[u(b + j)] - totals[u(a + j)]
+        totals[u(a + j)] += d * weight
+        totals[u(a + apart + j)] += lines[u(b + width + j)] + d * d * spread
+
+
+@kernel
+def group_norm_pixels(
+    x, scale, bias, moments, pixels, groups, pieces, fold, epsilon, totals, lines, y, tasks
+):
+    """Like `group_norm`, of images whose channels come last, with their `pixel_moments`.
+
+    x, y: flat, y may be x; scale, bias: (channels,); totals: (tasks * 2 * channels,) float64;
+    lines: (tasks * 3 * fold * channels,).
     """
-    for c in range(c0, c1):
-        sums[u(c)] = 0
-    step = channels * (BLOCK // 64)
-    for block in range(start, end, step):
-        for c in range(c0, c1):
-            rows[u(2), u(c)] = 0
-        for at in range(block, min(block + step, end), channels):
-            if power == 0:
-                for c in range(c0, c1):
-                    rows[u(2), u(c)] += x[u(at + c)]
-            else:
-                for c in range(c0, c1):
-                    d = x[u(at + c)] - rows[u(0), u(c)]
-                    rows[u(2), u(c)] += d * d
-        for c in range(c0, c1):
-            sums[u(c)] += rows[u(2), u(c)]
+    channels = scale.size
+    width, own, units = fold * channels, channels // groups, x.size // (pixels * channels) * pieces
+    for t in prange(tasks):
+        a, known = t * 3 * width, -1
+        b, c = a + width, a + 2 * width
+        for unit in range(t * units // tasks, (t + 1) * units // tasks):
+            image, piece = unit // pieces, unit % pieces
+            if image != known:
+                known = image
+                _join_moments(moments, image * pieces, pieces, pixels, channels, totals, t * 2 * channels)
+                for group in range(0, channels, own):
+                    mean, variance = _group_moments(totals, t * 2 * channels + group, channels, own, pixels)
+                    inv = 1 / np.sqrt(variance + epsilon)
+                    for j in range(group, group + own):
+                        lines[u(a + j)], lines[u(b + j)], lines[u(c + j)] = (
+                            mean,
+                            scale[u(j)] * inv,
+                            bias[u(j)],
+                        )
+                for j in range(channels, width):
+                    for line in range(a, a + 3 * width, width):
+                        lines[u(line + j)] = lines[u(line + j - channels)]
+            start = (image * pixels + piece * pixels // pieces) * channels
+            end = (image * pixels + (piece + 1) * pixels // pieces) * channels
+            for at in range(start, end, width):
+                for j in range(min(width, end - at)):
+                    d = x[u(at + j)] - lines[u(a + j)]
+                    y[u(at + j)] = d * lines[u(b + j)] + lines[u(c + j)]
+
+
+@inline
+def _join_moments(moments, unit, pieces, pixels, channels, totals, a):
+    """totals[a:] = moments of the channels of an image, of those of its pieces."""
+    for j in range(a, a + 2 * channels):
+        totals[u(j)] = 0
+    for piece in range(pieces):
+        first, stop = piece * pixels // pieces, (piece + 1) * pixels // pieces
+        at = (unit + piece) * 2 * channels
+        _add_moments(totals, a, channels, first, moments, at, channels, stop - first)
+
+
+@inline
+def _group_moments(totals, first, apart, own, count):
+    """Mean and variance of channels with `count` elements each."""
+    mean, squares = 0.0, 0.0
+    for j in range(first, first + own):
+        mean += totals[u(j)]
+    mean /= own
+    for j in range(first, first + own):
+        d = totals[u(j)] - mean
+        squares += totals[u(j + apart)] + d * d * count
+    return mean, squares / (own * count)
 
 
 @kernel

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from numba_rt import threads
@@ -45,12 +47,13 @@ def pack_b(b: np.ndarray, transposed: bool = False) -> np.ndarray:
         b = np.swapaxes(b, -1, -2)
     *batch, k, n = b.shape
     panels = -(-n // NR)
-    packed = aligned_zeros((*batch, panels, k, NR))
+    packed = aligned_empty(math.prod((*batch, panels, k, NR))).reshape(*batch, panels, k, NR)
     whole = n // NR
     if whole:
         packed[..., :whole, :, :] = np.swapaxes(b[..., : whole * NR].reshape(*batch, k, whole, NR), -2, -3)
     if panels > whole:
         packed[..., whole, :, : n - whole * NR] = b[..., whole * NR :]
+        packed[..., whole, :, n - whole * NR :] = 0
     return packed
 
 
@@ -75,6 +78,9 @@ def pack_conv(w: np.ndarray, groups: int = 1) -> np.ndarray:
     Rows of a panel are ordered by tap, then by channel: the order of a window of NHWC data.
     """
     oc, channels = w.shape[:2]
+    if groups == 1:
+        rows = np.ascontiguousarray(w.reshape(oc, channels, -1).swapaxes(1, 2)).reshape(oc, -1)
+        return pack_matrix(rows, transposed=True).reshape(1, -1, rows.shape[1], NR)
     taps = w.reshape(groups, oc // groups, channels, -1)
     return pack_b(taps.transpose(0, 3, 2, 1).reshape(groups, -1, oc // groups))
 
@@ -97,19 +103,14 @@ def merged_groups(channels: int, filters: int, taps: int, groups: int) -> int:
 
 def merge_groups(w: np.ndarray, groups: int, merged: int) -> np.ndarray:
     """Convolution weights (oc, ic / groups, *kernel) of which so many groups are one."""
+    if merged == 1:
+        return w
     own, channels = w.shape[0] // groups, w.shape[1]
     wide = np.zeros((w.shape[0], merged * channels, *w.shape[2:]), w.dtype)
     for group in range(groups):
         at, first = group * own, group % merged * channels
         wide[at : at + own, first : first + channels] = w[at : at + own]
     return wide
-
-
-def aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:
-    """Zeros that start at a cache line."""
-    made = aligned_empty(int(np.prod(shape, dtype=np.int64)))
-    made.fill(0)
-    return made.reshape(shape)
 
 
 def aligned_empty(count: int) -> np.ndarray:

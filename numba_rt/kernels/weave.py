@@ -4,14 +4,18 @@ Data movement on unsigned integers of the item size, as in `move`.
 """
 
 from numba_rt.jit import kernel, prange, u
+from numba_rt.simd.shuffle import VECTOR_BYTES, WIDEST, transpose_tile
 
 __all__ = ["unweave", "weave"]
+
+SHORT = 64
+"""Columns from which the compiler's own vectors are used."""
 
 
 @kernel
 def weave(x, g, y, tasks):
     """y[b, i, j] = x[b, j, i].   x, y: flat; g: batch, size of i, size of j (2 to 4)."""
-    batch, m, n = g[0], g[1], g[2]
+    batch, m, n, tile = g[0], g[1], g[2], min(WIDEST, VECTOR_BYTES // x.itemsize)
     for t in prange(tasks):
         first, stop = t * batch * m // tasks, (t + 1) * batch * m // tasks
         while first < stop:
@@ -28,7 +32,16 @@ def weave(x, g, y, tasks):
                     y[u(at + 3 * i + 1)] = x[u(at + m + i)]
                     y[u(at + 3 * i + 2)] = x[u(at + 2 * m + i)]
             else:
-                for i in range(i0, i1):
+                done = i0
+                # Rows of x past the fourth go where the next rows of y are written.
+                while (
+                    i1 - done < SHORT
+                    and 4 * (done + tile - 1) + tile <= 4 * i1
+                    and at + (tile - 1) * m + done + tile <= x.size
+                ):
+                    transpose_tile(x, at + done, m, y, at + 4 * done, 4)
+                    done += tile
+                for i in range(done, i1):
                     y[u(at + 4 * i)] = x[u(at + i)]
                     y[u(at + 4 * i + 1)] = x[u(at + m + i)]
                     y[u(at + 4 * i + 2)] = x[u(at + 2 * m + i)]

@@ -35,6 +35,15 @@ class Heads:
         b, h, m, size = self.shape
         return Heads((b, h, min(m, n), size), self.strides)
 
+    def repeated(self, batch: int, positions: int | None = None) -> Heads:
+        """A batch, and positions, of 1 as often as they are read."""
+        (b, h, m, size), (x, y, z) = self.shape, self.strides
+        if b == 1 != batch:
+            b, x = batch, 0
+        if positions is not None and m == 1 != positions:
+            m, z = positions, 0
+        return Heads((b, h, m, size), (x, y, z))
+
 
 def heads_of(x: View, heads: int, merged: bool) -> Heads:
     """Reads (batch, positions, heads * size), (batch, positions, heads, size) if `merged`, or

@@ -11,6 +11,9 @@ from numba_rt.dtypes import FLOAT32, HALVES, dtype_name
 from numba_rt.errors import ShapeError
 from numba_rt.graph import Dim, Fact, Sym, Undecided, dim_max
 
+FAR = 10**9
+"""More than any size: where a slice that ends here, or further, has no end; tf2onnx writes this number."""
+
 
 def check_axis(axis: int, rank: int, what: str = "axis") -> int:
     """`axis` as a non-negative number below `rank`."""

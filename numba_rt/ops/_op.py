@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, ClassVar, TypeVar, dataclass_transform, get_type_hints
 
 import numpy as np
@@ -18,8 +19,8 @@ import numpy as np
 from numba_rt.graph import Fact
 from numba_rt.graph.graph import Graph
 from numba_rt.ops._parts import Part
+from numba_rt.ops._registry import REGISTRY
 
-REGISTRY: dict[tuple[str, str], type[Op]] = {}
 ONNX = ""
 OWN = "numba_rt"
 """Domain of the operators that only the optimiser makes."""
@@ -55,7 +56,7 @@ class Op:
 
     def __init__(self, *values: Any, **attributes: Any) -> None:
         """Generic, as are the next two: generating them for each of the classes takes a tenth of a second."""
-        fields = {f.name: f for f in dataclasses.fields(self)}
+        fields = _fields(type(self))
         attributes |= dict(zip(fields, values, strict=False))
         for name, value in attributes.items():
             if name not in fields:
@@ -134,7 +135,7 @@ class Op:
 
     def attributes(self) -> dict[str, Any]:
         """Attribute names and values."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {name: getattr(self, name) for name in _fields(type(self))}
 
     def key(self) -> object | None:
         """Equal for operators that compute the same; None if that cannot be said."""
@@ -150,7 +151,7 @@ class Op:
         return tuple(parts)
 
     def __str__(self) -> str:
-        fields = dataclasses.fields(self)
+        fields = _fields(type(self)).values()
         shown = [f"{f.name}={_short(getattr(self, f.name))}" for f in fields if not _is_default(self, f)]
         return self.op_type + (f"<{', '.join(shown)}>" if shown else "")
 
@@ -180,15 +181,12 @@ def op(op_type: str, since: int = 1, domain: str = ONNX) -> Callable[[T], T]:
         own = inspect.get_annotations(cls)
         if not all(str(kind).startswith("ClassVar") for kind in own.values()):
             dataclasses.dataclass(init=False, eq=False, repr=False)(cls)
-        key = (domain, op_type)
-        if key in REGISTRY:
-            raise TypeError(f"{op_type} is registered twice: {REGISTRY[key]} and {cls}")
         computed = sum((cls.has("lower"), cls.has("run"), cls.has("control"), cls.view))
         if computed > 1 or (computed == 0 and not cls.has("evaluate")):
             raise TypeError(f"{cls.__name__} must have exactly one of lower, run, control, view = True")
         if not cls.__doc__:
             raise TypeError(f"{cls.__name__} has no docstring")
-        REGISTRY[key] = cls
+        REGISTRY.add(cls)
         return cls
 
     return register
@@ -199,13 +197,31 @@ def get(domain: str, op_type: str) -> type[Op] | None:
     return REGISTRY.get(("" if domain == "ai.onnx" else domain, op_type))
 
 
-_attribute_types: dict[tuple[str, str], dict[str, Any]] = {}
+_attribute_types: dict[type[Op], dict[str, Any]] = {}
 
 
 def attribute_types(cls: type[Op]) -> dict[str, Any]:
     """Attribute name → annotated type."""
-    key = (cls.domain, cls.op_type)
-    if key not in _attribute_types:
-        hints = get_type_hints(cls)
-        _attribute_types[key] = {f.name: hints[f.name] for f in dataclasses.fields(cls)}
-    return _attribute_types[key]
+    if cls not in _attribute_types:
+        annotated: dict[str, Any] = {name: field.type for name, field in _fields(cls).items()}
+        try:
+            _attribute_types[cls] = {name: _meaning(kind) for name, kind in annotated.items()}
+        except NameError:  # not a type that ONNX's attributes have
+            hints = get_type_hints(cls)
+            _attribute_types[cls] = {name: hints[name] for name in annotated}
+    return _attribute_types[cls]
+
+
+@cache
+def _meaning(kind: Any) -> Any:
+    """What an annotation means: the same text in all files, so that it is compiled once."""
+    return eval(kind, {"np": np, "Graph": Graph, "Fact": Fact}) if isinstance(kind, str) else kind
+
+
+_fields_of: dict[type[Op], dict[str, dataclasses.Field[Any]]] = {}
+
+
+def _fields(cls: type[Op]) -> dict[str, dataclasses.Field[Any]]:
+    if cls not in _fields_of:
+        _fields_of[cls] = {f.name: f for f in dataclasses.fields(cls)}
+    return _fields_of[cls]

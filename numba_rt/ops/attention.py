@@ -10,7 +10,7 @@ import numpy as np
 
 from numba_rt.dtypes import BOOL, FLOAT32, FLOAT64, FLOATS
 from numba_rt.errors import ShapeError
-from numba_rt.graph import Dim, Fact
+from numba_rt.graph import Dim, Fact, Sym, dim_max
 from numba_rt.ops._attention import Extras, Heads, heads_of, lower_attention, reads_whole_rows
 from numba_rt.ops._checks import check_dtype, check_rank, same_dim
 from numba_rt.ops._generate import lower_steps
@@ -24,6 +24,7 @@ from numba_rt.ops.elementwise import Elementwise, Step
 class FusedAttention(Op):
     """softmax(scale * Q @ K' + mask + bias) @ V in float32, head by head.
 
+    The batch and the queries of Q are repeated for those of masks.
     Operands are (batch, heads, positions, size); those said to be merged lie in memory as (batch,
     positions, heads, size), where the last two axes may be one. A merged result is (batch, positions,
     heads * size). Each head of K and V serves heads / kv_heads heads of Q. mask and bias are
@@ -52,11 +53,13 @@ class FusedAttention(Op):
             same_dim(q[3], k[3]) and same_dim(k[2], v[2]) and same_dim(q[0], k[0]) and same_dim(k[0], v[0])
         ):
             raise ShapeError(f"Q = {Q}, K = {K} and V = {V} do not belong together")
+        b, m = q[0], q[2]
         for name, fact in (("mask", mask), ("bias", bias)):
-            if fact is not None:
+            if fact is not None and fact.shape is not None:
                 check_dtype(fact, name, {FLOAT32})
-        y = (q[0], q[2], q[1] * v[3]) if self.y_merged else (*q[:3], v[3])
-        return Fact(FLOAT32, y)
+                sizes = ((1,) * (4 - fact.rank) + fact.shape)[-4:]
+                b, m = _repeated(b, sizes[0]), _repeated(m, sizes[2])
+        return Fact(FLOAT32, (b, m, q[1] * v[3]) if self.y_merged else (b, q[1], m, v[3]))
 
     def flops(self, Q: View, K: View, V: View, mask: View | None, bias: View | None, Y: View) -> int:
         q, k, v = self._heads(Q, K, V)
@@ -80,11 +83,22 @@ class FusedAttention(Op):
     ) -> None:
         if Y.size == 0:
             return
-        heads = (*self._heads(Q, K, V), heads_of(Y, self.heads, self.y_merged))
+        q, k, v = self._heads(Q, K, V)
+        y = heads_of(Y, self.heads, self.y_merged)
+        heads = (q.repeated(y.shape[0], y.shape[2]), k.repeated(y.shape[0]), v.repeated(y.shape[0]), y)
         extras = Extras(
             self.scale, self.softcap, mask, bias, left=self.left, right=self.right, safe=self.safe
         )
         lower_attention(low, (Q, K, V, Y), heads, extras)
+
+
+def _repeated(dim: Dim, other: Dim) -> Dim:
+    """The size of an axis of Q that is repeated for a mask's if it is 1."""
+    if dim == other or (isinstance(other, int) and (other == 1 or dim != 1)):
+        return dim
+    if isinstance(dim, Sym):
+        return dim_max(dim, other)
+    return other if dim == 1 else dim
 
 
 def head_shape(fact: Fact, name: str, heads: int, merged: bool) -> tuple[Dim, Dim, Dim, Dim]:

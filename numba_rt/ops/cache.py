@@ -1,13 +1,18 @@
-"""Append: rows written into memory that outlives a run."""
+"""Append, CacheAttention: rows written into memory that outlives a run, and read where they lie."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 from numba_rt.errors import ShapeError
 from numba_rt.graph import Fact
 from numba_rt.kernels.move import copy_bits
+from numba_rt.ops._attention import Heads, heads_of
 from numba_rt.ops._checks import check_axis, check_rank, check_same_dtype, same_dim
 from numba_rt.ops._lowering import Lowering, View
 from numba_rt.ops._op import OWN, Op, op
+from numba_rt.ops.attention import FusedAttention
 
 
 @op("Append", domain=OWN)
@@ -42,3 +47,29 @@ class Append(Op):
         if rows.size:
             to = low.view(window, rows.shape, offset=window.nbytes - rows.nbytes)
             low.call(copy_bits, low.bits(rows), low.bits(to), low.tasks(rows.nbytes / 8))
+
+
+@op("CacheAttention", domain=OWN)
+class CacheAttention(FusedAttention):
+    """FusedAttention whose K and V are windows of caches: (positions, batch, heads, size), not merged."""
+
+    def infer(self, Q: Fact, K: Fact, V: Fact, mask: Fact | None = None, bias: Fact | None = None) -> Fact:
+        return super().infer(Q, _as_heads(K, "K"), _as_heads(V, "V"), mask, bias)
+
+    def reads_rows(self, position: int, shape: Sequence[int], run: int) -> bool:
+        return position == 0 and super().reads_rows(position, shape, run)
+
+    def _heads(self, Q: View, K: View, V: View) -> Any:
+        moved = []
+        for x in (K, V):
+            (n, b, h, d), (along, batch, head, _) = x.shape, x.strides
+            moved.append(Heads((b, h, n, d), (batch, head, along)))
+        return (heads_of(Q, self.heads, self.q_merged), *moved)
+
+
+def _as_heads(window: Fact, name: str) -> Fact:
+    """(batch, heads, positions, size)"""
+    check_rank(window, name, exactly=4)
+    assert window.shape is not None
+    n, b, h, d = window.shape
+    return Fact(window.dtype, (b, h, n, d))

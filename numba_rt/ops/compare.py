@@ -9,9 +9,9 @@ import numpy as np
 
 from numba_rt.dtypes import BOOL, FLOATS, HALVES, NATIVE, NUMERIC, STRING
 from numba_rt.errors import ShapeError
-from numba_rt.graph import Fact
+from numba_rt.graph import Fact, Sym
 from numba_rt.kernels.convert import look_up
-from numba_rt.ops._checks import check_dtype, check_same_dtype
+from numba_rt.ops._checks import FAR, check_dtype, check_same_dtype
 from numba_rt.ops._formats import SMALL_FLOATS, values_of
 from numba_rt.ops._generate import stored
 from numba_rt.ops._lowering import Lowering
@@ -53,6 +53,8 @@ class Equal(Comparison):
 
 def _equal(a: Any, b: Any) -> bool:
     """Undecided if that depends on a size."""
+    if any(isinstance(x, Sym) and isinstance(y, int) and abs(y) >= FAR for x, y in ((a, b), (b, a))):
+        return False
     return a == b if isinstance(a, str) else bool(a == b or not (a < b or a > b))
 
 

@@ -12,7 +12,12 @@ import numpy as np
 from numba_rt.dtypes import INT32
 from numba_rt.errors import ShapeError
 from numba_rt.graph import Dim, Fact, Sym
-from numba_rt.kernels.matmul_integer import centre_images, pack_columns_of_integers, packed_words
+from numba_rt.kernels.matmul_integer import (
+    centre_images,
+    centre_pixels,
+    pack_columns_of_integers,
+    packed_words,
+)
 from numba_rt.ops._checks import check_dtype, check_rank, same_dim
 from numba_rt.ops._generate import lower_steps
 from numba_rt.ops._lowering import Lowering, View
@@ -118,26 +123,37 @@ class IntegerConvolution(Op):
         sizes = [self.group, taps, channels, own, own * size, 1, taps, size, *steps]
         g = low.const(np.array(sizes, np.int64))
         low.call(pack_columns_of_integers, low.flat(w), zero, g, low.flat(packed), low.tasks(w.size))
-        lower_windows(low, x, x_zero, window, low.view(packed, (self.group, words), np.int32), own, sums)
+        columns = low.view(packed, (self.group, words), np.int32)
+        lower_windows(low, x, x_zero, window, columns, own, sums, last=False)
 
 
 def lower_windows(
-    low: Lowering, x: View, x_zero: View | None, window: Sliding, packed: View, own: int, sums: View
+    low: Lowering,
+    x: View,
+    x_zero: View | None,
+    window: Sliding,
+    packed: View,
+    own: int,
+    sums: View,
+    last: bool,
 ) -> None:
-    """sums (images, pixels, filters) of packed filters: a row for each group, with `own` columns."""
+    """sums (images, pixels, filters) of packed filters: a row for each group, with `own` columns; `last`
+    says that the channels of x are.
+    """
     lead = (1,) * (5 - x.rank)
     groups, words = packed.shape
-    channels = x.shape[1] // groups
+    channels = x.shape[-1 if last else 1] // groups
     layout = _arranged(
         (*lead, *window.kernel), (*lead, *window.strides), (*lead, *window.dilations),
         (*lead, *(int(n) for n in window.sizes)), groups, channels,
     )  # fmt: skip
-    images = x.shape[0]
+    images, sizes = x.shape[0], x.shape[1:-1] if last else x.shape[2:]
     made = low.scratch((images, layout.image * 2), np.int16)
     zero = no_zero(low, x.dtype) if x_zero is None else low.flat(x_zero)
     begins = (*((0,) * len(lead)), *(int(n) for n in window.begins))
-    g = np.array([images, groups, channels, *lead, *x.shape[2:], *layout.padded, *begins], np.int64)
-    low.call(centre_images, low.flat(x), zero, low.const(g), low.flat(made), low.tasks(made.size))
+    g = np.array([images, groups, channels, *lead, *sizes, *layout.padded, *begins], np.int64)
+    centre = centre_pixels if last else centre_images
+    low.call(centre, low.flat(x), zero, low.const(g), low.flat(made), low.tasks(made.size))
     pixels, filters, n_taps = layout.starts.size, groups * own, layout.taps.size
     g = np.array(
         [images, groups, pixels, own, layout.run, n_taps, 0, filters, 1, layout.image, layout.own,
@@ -159,7 +175,7 @@ def channels_first(low: Lowering, x: View, y: View) -> None:
 
 @op("PackedConvInteger", domain=OWN)
 class PackedConvInteger(Op):
-    """The convolution of x - x_zero_point with packed filters, in int32 and channels last."""
+    """The convolution of x - x_zero_point with packed filters, in int32; channels are last."""
 
     filters: int
     group: int
@@ -177,7 +193,7 @@ class PackedConvInteger(Op):
         check_dtype(w, "w", {INT32})
         check_rank(x, "x", exactly=2 + len(self.kernel_shape or ()))
         assert x.shape is not None
-        channels = x.shape[1]
+        channels = x.shape[-1]
         if not isinstance(channels, Sym):
             words = -(-channels // self.group // 2) * math.prod(self.kernel_shape or ())
             if w.shape != (self.group * packed_words(words, self.filters // self.group),):
@@ -185,16 +201,17 @@ class PackedConvInteger(Op):
         return Fact(INT32, (x.shape[0], *self._window(x.shape).sizes, self.filters))
 
     def _window(self, shape: Any) -> Sliding:
+        shape = (shape[0], shape[-1], *shape[1:-1])
         return slide_filters(self, shape, (self.filters, 1, *(self.kernel_shape or ())), self.auto_pad)
 
     def flops(self, x: View, w: View, x_zero_point: View | None, y: View) -> int:
-        return 2 * y.size * x.shape[1] // self.group * math.prod(self.kernel_shape or ())
+        return 2 * y.size * x.shape[-1] // self.group * math.prod(self.kernel_shape or ())
 
     def lower(self, low: Lowering, x: View, w: View, x_zero_point: View | None, y: View) -> None:
         if y.size:
             packed = low.view(w, (self.group, w.size // self.group))
             own = self.filters // self.group
-            lower_windows(low, x, x_zero_point, self._window(x.shape), packed, own, y)
+            lower_windows(low, x, x_zero_point, self._window(x.shape), packed, own, y, last=True)
 
 
 def check_filters(part: Fact | None, name: str, w: Fact) -> None:

@@ -11,7 +11,7 @@ from numba_rt.graph import Fact
 from numba_rt.kernels.activation import ACTIVATIONS
 from numba_rt.kernels.conv import Window
 from numba_rt.kernels.depthwise import depthwise_tiles
-from numba_rt.kernels.depthwise_block import Stage, depthwise_block, depthwise_block_plan
+from numba_rt.kernels.depthwise_block import Stage, depthwise_block, depthwise_block_plan, unevenness
 from numba_rt.kernels.gemm import NO_ROWS, NO_VECTOR, epilogue
 from numba_rt.ops._lowering import Lowering, View
 from numba_rt.ops._op import OWN, Op, op
@@ -20,13 +20,18 @@ from numba_rt.ops._window import slide
 from numba_rt.ops.conv import NhwcConv
 from numba_rt.simd.tile import tile_addresses
 
+MOST_UNEVEN = 1.3
+"""Unevenness up to which bands are faster than one convolution after the other, which share their work
+evenly, but read what other threads have written.
+"""
+
 
 @op("DepthwiseBlock", domain=OWN)
 class DepthwiseBlock(Op):
     """project(depthwise(expand(X))) + Z, of which `expand` and `project` are 1x1 convolutions or absent.
 
-    The maps between are made and read by bands of rows that stay in the cache. Z is added where
-    `project` adds its residual.
+    The maps between are made and read by bands of rows that stay in the cache, unless so few rows would
+    be left for each task that most are made twice. Z is added where `project` adds its residual.
     """
 
     depthwise: NhwcConv
@@ -59,7 +64,7 @@ class DepthwiseBlock(Op):
     @property
     def algorithm(self) -> str:
         stages = [s.algorithm for s in (self.expand, self.depthwise, self.project) if s is not None]
-        return "by bands: " + ", ".join(stages)
+        return ", ".join(stages)
 
     def key(self) -> object:
         stages = (self.expand, self.depthwise, self.project)
@@ -82,22 +87,41 @@ class DepthwiseBlock(Op):
     ) -> None:  # fmt: skip
         if Y.size == 0:
             return
+        window, none = self._window(X), low.const(NO_VECTOR)
+        tasks = low.tasks(self.flops(X, W1, B1, W2, Y) / 16)
+        before, after = X.shape[3] if self.expand else 0, Y.shape[3] if self.project else 0
+        if _unevenness(window, tasks, before, after) > MOST_UNEVEN:
+            self._lower_apart(low, X, W1, B1, W2, B2, W3, B3, Z, Y)
+            return
         if Z is not None and Z.pitch != Y.pitch:
             copy_strided(low, Z, Y, list(zip(Y.shape, Z.strides, Y.strides, strict=True)))
             Z = Y
-        window, none = self._window(X), low.const(NO_VECTOR)
         operands = [none if v is None else low.flat(v) for v in (W1, B1, W2, B2, W3, B3)]
         stages = [
             None if s is None else Stage(b is not None, ACTIVATIONS[s.activation] if s.activation else 0)
             for s, b in ((self.expand, B1), (self.depthwise, B2), (self.project, B3))
         ]
-        tasks = low.tasks(self.flops(X, W1, B1, W2, Y) / 16)
         plan = _plan(window, tasks, *stages, X.shape[3], Y.shape[3], Z is not None, Y.pitch)
         low.call(
             depthwise_block, low.span(X), *operands, none if Z is None else low.span(Z),
             low.const(NO_ROWS), low.const(tile_addresses()), low.const(depthwise_tiles(window)),
             low.const(plan.g), low.const(self._factors()), low.scratch((plan.scratch,)), low.span(Y), tasks,
         )  # fmt: skip
+
+    def _lower_apart(
+        self, low: Lowering, X: View, W1: View | None, B1: View | None, W2: View, B2: View | None,
+        W3: View | None, B3: View | None, Z: View | None, Y: View,
+    ) -> None:  # fmt: skip
+        """One convolution after the other."""
+        wide, deep, c = X, Y, self.depthwise.channels
+        if self.expand is not None and W1 is not None:
+            wide = low.scratch((*X.shape[:3], c))
+            self.expand.lower(low, X, W1, B1, None, wide)
+        if self.project is not None:
+            deep = low.scratch((*Y.shape[:3], c))
+        self.depthwise.lower(low, wide, W2, B2, None, deep)
+        if self.project is not None and W3 is not None:
+            self.project.lower(low, deep, W3, B3, Z, Y)
 
     def _window(self, X: View) -> Window:
         d = self.depthwise
@@ -121,3 +145,4 @@ class DepthwiseBlock(Op):
 
 
 _plan = lru_cache(maxsize=64)(depthwise_block_plan)
+_unevenness = lru_cache(maxsize=64)(unevenness)

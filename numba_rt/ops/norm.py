@@ -17,6 +17,10 @@ from numba_rt.ops._op import OWN, Op, op
 
 COST = 4
 """Work per element relative to an addition."""
+PIECE, MOST_PIECES = 1 << 16, 16
+"""Elements of an image whose moments are taken together, and most pieces of an image."""
+ROW = 64
+"""Fewest elements that loops over channels run over: pixels of few channels are taken together."""
 
 
 def check_channels(x: Fact, channels: Any, **vectors: Fact) -> None:
@@ -193,17 +197,29 @@ class GroupNorm(Op):
             return
         epsilon, tasks = x.dtype.type(epsilon), low.tasks(x.size * COST)
         if self.axis == -1:
-            pixels, channels = prod(x.shape[1:-1]), x.shape[-1]
-            sums, rows = low.scratch((tasks, channels), FLOAT64), low.scratch((tasks, 3, channels), x.dtype)
-            low.call(
-                kernels.group_norm_pixels, low.flat(x), low.flat(scale), low.flat(bias), pixels, groups,
-                epsilon, sums, rows, low.flat(y), tasks,
-            )  # fmt: skip
+            self.normalise_pixels(low, groups, epsilon, x, scale, bias, y, tasks)
             return
         count, segment = x.shape[0] * groups, prod(x.shape[2:])
         low.call(
             kernels.group_norm, low.flat(x), low.flat(scale), low.flat(bias), x.size // count, segment,
             epsilon, low.flat(y), tasks,
+        )  # fmt: skip
+
+    def normalise_pixels(
+        self, low: Lowering, groups: int, epsilon: Any, x: View, scale: View, bias: View, y: View, tasks: int
+    ) -> None:
+        """Normalise groups of channels that come last."""
+        pixels, channels = prod(x.shape[1:-1]), x.shape[-1]
+        pieces = max(1, min(MOST_PIECES, pixels * channels // PIECE, pixels))
+        fold = -(-ROW // channels)
+        width = fold * channels
+        lines, totals = low.scratch((tasks * 3 * width,), x.dtype), low.scratch((tasks * 2 * width,), FLOAT64)
+        moments = low.scratch((x.shape[0] * pieces * 2 * channels,), FLOAT64)
+        image = low.flat(x)
+        low.call(kernels.pixel_moments, image, channels, pixels, pieces, fold, lines, totals, moments, tasks)
+        low.call(
+            kernels.group_norm_pixels, image, low.flat(scale), low.flat(bias), moments, pixels, groups,
+            pieces, fold, epsilon, totals, lines, low.flat(y), tasks,
         )  # fmt: skip
 
 

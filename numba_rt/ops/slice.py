@@ -9,14 +9,11 @@ import numpy as np
 
 from numba_rt.errors import ShapeError
 from numba_rt.graph import Dim, Fact, Sym, dim_max, dim_min
-from numba_rt.ops._checks import check_axes, known_ints
+from numba_rt.ops._checks import FAR, check_axes, known_ints
 from numba_rt.ops._lowering import Lowering, View
 from numba_rt.ops._op import Op, op
 from numba_rt.ops._parts import Part, box, rows_fit
 from numba_rt.ops._strided import copy_strided
-
-FAR = (1 << 31) - 1
-"""Bounds at least this far out mean "to the end", also of an axis whose size is not known."""
 
 
 @op("Slice", since=13)

@@ -14,10 +14,12 @@ from numba_rt.optimize.chains import fuse_chains
 from numba_rt.optimize.constants import fold_constants, lift_sizes, merge_common, remove_dead
 from numba_rt.optimize.fusions.activation import ACTIVATIONS
 from numba_rt.optimize.fusions.attention import ATTENTION, PROJECTIONS
+from numba_rt.optimize.fusions.caches import CACHES
 from numba_rt.optimize.fusions.conv import CONV_WEIGHTS, CONVS, BatchNormToScale
 from numba_rt.optimize.fusions.conv_inputs import CONV_INPUTS
 from numba_rt.optimize.fusions.conv_transpose import CONV_TRANSPOSES
 from numba_rt.optimize.fusions.depthwise_block import BLOCKS, PARTS_OF_BLOCKS
+from numba_rt.optimize.fusions.heads import HEADS_OF_SCORES
 from numba_rt.optimize.fusions.matmul import MATMULS, PACKING
 from numba_rt.optimize.fusions.norm import ADD_NORM, LAYER_NORM, RMS_NORM
 from numba_rt.optimize.fusions.pixels import LayerNormOfChannels
@@ -49,10 +51,12 @@ PIPELINE: tuple[Callable[[Graph, Report], None], ...] = (
     RuleSet(*LAYOUT),  # before epilogues: a Transpose between would hide them
     RuleSet(*NO_MOVES),  # after layouts, which look for a Transpose
     merge_common,  # two convolutions of one image share its Transpose
+    RuleSet(*HEADS_OF_SCORES, *NO_MOVES),  # before softmax and products: masks and heads meet four axes
     RuleSet(*SOFTMAX),  # before products: they would take the scale
     RuleSet(*MATMULS),
     RuleSet(*ATTENTION),  # after products, which have taken up scales and transposes
     RuleSet(*PROJECTIONS),
+    RuleSet(*CACHES),  # after what attention takes up of the nodes around it
     merge_common,  # what layers made of the mask they share
     RuleSet(*CONVS),
     RuleSet(*BLOCKS),  # after convolutions have taken up what follows them

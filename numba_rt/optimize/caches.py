@@ -29,6 +29,16 @@ class Cache:
     """Along which it grows."""
 
 
+def drop_copies(graph: Graph) -> None:
+    """Let what reads a copy read the value itself, also where that is an input."""
+    for node in list(graph.nodes):
+        is_copy = node.op.op_type in ("Identity", "Concat") and len(node.inputs) == 1
+        source = node.inputs[0] if is_copy else None
+        if source is not None and not graph.is_output(node.outputs[0]):
+            graph.replace(node.outputs[0], source)
+            graph.remove([node])
+
+
 def find_caches(graph: Graph) -> list[tuple[Cache, Node]]:
     """The caches a graph appends to, with the node that does."""
     found = []

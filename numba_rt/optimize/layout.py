@@ -10,6 +10,7 @@ from numba_rt.graph import Value
 from numba_rt.ops.transpose import Transpose
 from numba_rt.optimize.fusions.conv import ConvToNhwc, to_nchw, to_nhwc
 from numba_rt.optimize.fusions.pixels import PIXELS
+from numba_rt.optimize.fusions.quantize import INTEGER_CONVS
 from numba_rt.optimize.fusions.rows import ROWS
 from numba_rt.optimize.layout_moves import AXIS, ELEMENTWISE, MOVES, TO_NCHW
 from numba_rt.optimize.rule import Builder, Rule
@@ -122,6 +123,7 @@ class SinkMove(Rule):
 LAYOUT = (
     *ROWS,
     ConvToNhwc,
+    *INTEGER_CONVS,
     TransposeTwice,
     SinkElementwise,
     SinkConcat,

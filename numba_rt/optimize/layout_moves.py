@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from numba_rt.graph import Node, Value
-from numba_rt.ops._op import REGISTRY, Op
+from numba_rt.ops._op import Op
 from numba_rt.ops.elementwise import Elementwise
+from numba_rt.optimize.pattern import Family
 from numba_rt.optimize.rule import operator
 
 TO_NCHW = (0, 3, 1, 2)
@@ -23,7 +24,7 @@ AXIS = (0, 3, 1, 2)
 """Where axis i of NCHW data is in NHWC data."""
 ROW_AXIS = (0, 1, 3)
 """Where axis i of (b, c, n) is in images of height 1."""
-ELEMENTWISE = "|".join(sorted(n for (_, n), c in REGISTRY.items() if issubclass(c, Elementwise)))
+ELEMENTWISE = Family(Elementwise)
 
 Axes = tuple[int, ...]
 

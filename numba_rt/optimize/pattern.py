@@ -4,40 +4,42 @@ against the graph. Commutativity comes from the operators, so no pattern is writ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterator
+from dataclasses import dataclass
 from types import EllipsisType
 from typing import Any
 
 from numba_rt.graph import Node, Value
+from numba_rt.ops._op import Op
+from numba_rt.ops._registry import REGISTRY
 
 
 class Pattern:
     """A part of an expression; arithmetic on patterns gives the pattern of that arithmetic."""
 
     def __add__(self, other: Pattern | float) -> Pattern:
-        return OpPattern("Add", (self, _pattern(other)))
+        return OpPattern(("Add",), (self, _pattern(other)))
 
     def __radd__(self, other: float) -> Pattern:
-        return OpPattern("Add", (_pattern(other), self))
+        return OpPattern(("Add",), (_pattern(other), self))
 
     def __sub__(self, other: Pattern | float) -> Pattern:
-        return OpPattern("Sub", (self, _pattern(other)))
+        return OpPattern(("Sub",), (self, _pattern(other)))
 
     def __rsub__(self, other: float) -> Pattern:
-        return OpPattern("Sub", (_pattern(other), self))
+        return OpPattern(("Sub",), (_pattern(other), self))
 
     def __mul__(self, other: Pattern | float) -> Pattern:
-        return OpPattern("Mul", (self, _pattern(other)))
+        return OpPattern(("Mul",), (self, _pattern(other)))
 
     def __rmul__(self, other: float) -> Pattern:
-        return OpPattern("Mul", (_pattern(other), self))
+        return OpPattern(("Mul",), (_pattern(other), self))
 
     def __truediv__(self, other: Pattern | float) -> Pattern:
-        return OpPattern("Div", (self, _pattern(other)))
+        return OpPattern(("Div",), (self, _pattern(other)))
 
     def __rtruediv__(self, other: float) -> Pattern:
-        return OpPattern("Div", (_pattern(other), self))
+        return OpPattern(("Div",), (_pattern(other), self))
 
 
 @dataclass(eq=False)
@@ -66,20 +68,26 @@ class Scalar(Pattern):
         return found == self.value or abs(found - self.value) <= 1e-30 + 1e-4 * abs(self.value)
 
 
+@dataclass(frozen=True)
+class Family:
+    """Names of the operators of a class, those that graphs have: the others may not be imported."""
+
+    base: type[Op]
+
+    def __contains__(self, op_type: object) -> bool:
+        return any(issubclass(cls, self.base) for cls in REGISTRY.imported(str(op_type)))
+
+
 @dataclass(eq=False)
 class OpPattern(Pattern):
     """A node of an operator. Inputs beyond the pattern's must be absent, unless `rest` is set."""
 
-    op_types: str
+    types: Container[str]
     inputs: tuple[Pattern | None, ...]
     name: str = ""
     rest: bool = False
-    types: frozenset[str] = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.types = frozenset(self.op_types.split("|"))
-
-    def needed(self) -> Iterator[frozenset[str]]:
+    def needed(self) -> Iterator[Container[str]]:
         """For each node of the expression, the operators of which it may be one."""
         yield self.types
         for part in self.inputs:
@@ -109,12 +117,13 @@ class PatternBuilder:
         """A value or an absent input, not bound to a name."""
         return Anything()
 
-    def OneOf(self, op_types: str, *inputs: _Input, name: str = "") -> Pattern:
-        """A node of one of the operators named, separated by |."""
+    def OneOf(self, op_types: str | Family, *inputs: _Input, name: str = "") -> Pattern:
+        """A node of one of the operators named, separated by |, or of a family."""
         rest = bool(inputs) and inputs[-1] is ...
         given = inputs[:-1] if rest else inputs
         parts = tuple(None if x is None else _pattern(x) for x in given if x is not ...)
-        return OpPattern(op_types, parts, name, rest)
+        types = op_types if isinstance(op_types, Family) else frozenset(op_types.split("|"))
+        return OpPattern(types, parts, name, rest)
 
 
 @dataclass(eq=False)

@@ -6,7 +6,6 @@ and compares the facts of the result.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -14,7 +13,8 @@ import numpy as np
 
 from numba_rt.errors import NumbaRtError
 from numba_rt.graph import Fact, Graph, Node, Value
-from numba_rt.ops._op import REGISTRY, Op
+from numba_rt.ops._op import Op
+from numba_rt.ops._registry import REGISTRY
 from numba_rt.optimize.infer import infer_node
 from numba_rt.optimize.pattern import Match, OpPattern, PatternBuilder, Variable, match
 from numba_rt.optimize.report import Report
@@ -83,7 +83,8 @@ class Rule:
             if function is not None and not isinstance(function, staticmethod):
                 setattr(cls, name, staticmethod(function))
         if "pattern" in cls.__dict__:
-            names = list(inspect.signature(cls.pattern).parameters)[1:]
+            code = cls.pattern.__code__
+            names = code.co_varnames[1 : code.co_argcount]
             made = cls.pattern(PatternBuilder(), *(Variable(n) for n in names))
             cls.patterns = made if isinstance(made, tuple) else (made,)
 
@@ -93,10 +94,6 @@ class RuleSet:
 
     def __init__(self, *rules: type[Rule]) -> None:
         self.rules = rules
-        self._by_root: dict[str, list[type[Rule]]] = {}
-        for rule in rules:
-            for op_type in sorted(set().union(*(p.types for p in rule.patterns))):
-                self._by_root.setdefault(op_type, []).append(rule)
 
     def __call__(self, graph: Graph, report: Report) -> None:
         while self._sweep(graph, report):
@@ -106,11 +103,12 @@ class RuleSet:
         fired = False
         gone: set[Node] = set()
         present = {node.op.op_type for node in graph.nodes}
-        possible = {t: [r for r in rules if _is_possible(r, present)] for t, rules in self._by_root.items()}
+        possible = [rule for rule in self.rules if _is_possible(rule, present)]
+        by_root = {t: [r for r in possible if any(t in p.types for p in r.patterns)] for t in present}
         for node in list(graph.nodes):
             if node in gone:
                 continue
-            for rule in possible.get(node.op.op_type, ()):
+            for rule in by_root[node.op.op_type]:
                 removed = apply(rule, graph, node, report)
                 if removed is not None:
                     gone.update(removed)
@@ -121,7 +119,7 @@ class RuleSet:
 
 def _is_possible(rule: type[Rule], present: set[str]) -> bool:
     """Whether a graph of such operators may have what one of the rule's patterns needs."""
-    return any(all(not types.isdisjoint(present) for types in p.needed()) for p in rule.patterns)
+    return any(all(any(t in types for t in present) for types in p.needed()) for p in rule.patterns)
 
 
 def apply(rule: type[Rule], graph: Graph, node: Node, report: Report) -> set[Node] | None:

@@ -18,14 +18,10 @@ WORDS = I32.as_pointer()
 INTS = I64.as_pointer()
 
 
-UNROLL = 1
-"""Words of k per turn of the inner loop."""
-
-
 INTEGER_TYPE = ir.FunctionType(
-    ir.VoidType(), [WORDS, I64, INTS, I64, INTS, I64, I64, WORDS, FLOATS, I64, I64]
+    ir.VoidType(), [WORDS, I64, INTS, I64, INTS, I64, I64, WORDS, I64, I64, FLOATS, I64, I64, I64]
 )
-"""a, lda, starts, row_step, taps, n_taps, k, b, c, ldc, cols."""
+"""a, lda, starts, row_step, taps, n_taps, k, b, tap_size, panel_size, c, ldc, cols, accumulate."""
 
 
 class IntegerEmitter(TileEmitter):
@@ -62,74 +58,64 @@ class IntegerEmitter(TileEmitter):
         return b.add(total, b.add(first, second))
 
     def _emit_integers(self, function: ir.Function, b: ir.IRBuilder, height: int) -> None:
-        a, lda, starts, row_step, taps, n_taps, k, weights, c, ldc, cols = function.args
+        a, lda, starts, row_step, taps, n_taps, k, weights, tap_size, panel_size, *out = function.args
         nv, lanes, nr = self.isa.nv, self.isa.lanes, self.isa.nr
-        kind = ir.VectorType(I32, lanes)
+        cols, kind = out[2], ir.VectorType(I32, lanes)
         rows = [
             b.gep(a, [b.add(b.mul(lda, I64(r)), b.load(b.gep(starts, [b.mul(row_step, I64(r))])))])
             for r in range(height)
         ]
 
         def panel_of(b: ir.IRBuilder, at: ir.Value, carried: Values) -> Values:
-            def tap(b: ir.IRBuilder, t: ir.Value, carried: Values) -> Values:
-                start, *acc = carried
-                here = b.load(b.gep(taps, [t]))
+            (panel,) = carried
+
+            def tap(b: ir.IRBuilder, t: ir.Value, acc: Values) -> Values:
+                here, start = b.load(b.gep(taps, [t])), b.gep(panel, [b.mul(t, tap_size)])
                 sources = [b.gep(row, [here]) for row in rows]
 
                 def step(b: ir.IRBuilder, i: ir.Value, acc: Values) -> Values:
                     first = b.gep(start, [b.mul(i, I64(nr))])
-                    columns = [
-                        self.widened(
-                            b,
-                            b.load(b.bitcast(b.gep(first, [I64(v * lanes)]), kind.as_pointer()), align=4),
-                        )
-                        for v in range(nv)
-                    ]
-                    acc = list(acc)
+                    places = [b.bitcast(b.gep(first, [I64(v * lanes)]), kind.as_pointer()) for v in range(nv)]
+                    columns = [self.widened(b, b.load(place, align=4)) for place in places]
+                    made = []
                     for r in range(height):
                         x = self.pairs(b, b.load(b.gep(sources[r], [i]), align=4))
                         for v in range(nv):
-                            n = r * nv + v
-                            acc[n] = self.multiply_add_pairs(b, x, columns[v], acc[n])
-                    return acc
+                            made.append(self.multiply_add_pairs(b, x, columns[v], acc[r * nv + v]))
+                    return made
 
-                def steps(b: ir.IRBuilder, i: ir.Value, acc: Values) -> Values:
-                    for s in range(UNROLL):
-                        acc = step(b, b.add(i, I64(s)), acc)
-                    return acc
-
-                whole = b.and_(k, I64(-UNROLL))
-                acc = loop(b, I64(0), whole, UNROLL, acc, steps)
-                acc = loop(b, whole, k, 1, acc, step)
-                return [b.gep(start, [b.mul(k, I64(nr))]), *acc]
+                return loop(b, I64(0), k, 1, acc, step)
 
             nothing = [ir.Constant(kind, None)] * (height * nv)
-            panel, *acc = loop(b, I64(0), n_taps, 1, [*carried, *nothing], tap)
-            self._store(b, acc, c, ldc, at, cols)
-            return [panel]
+            self._store(b, loop(b, I64(0), n_taps, 1, nothing, tap), at, *out)
+            return [b.gep(panel, [panel_size])]
 
         loop(b, I64(0), cols, nr, [weights], panel_of)
         b.ret_void()
 
-    def _store(
-        self, b: ir.IRBuilder, acc: Values, c: ir.Value, ldc: ir.Value, at: ir.Value, cols: ir.Value
-    ) -> None:
-        """Writes the columns from `at` on, at most as many as the accumulators have."""
+    def _store(self, b: ir.IRBuilder, acc: Values, at: ir.Value, *out: ir.Value) -> None:
+        """Writes the columns from `at` on, or adds to them: at most as many as the accumulators have."""
+        c, ldc, cols, accumulate = out
         nv, lanes = self.isa.nv, self.isa.lanes
-        left = b.sub(cols, at)
-        places = [
-            b.gep(c, [b.add(b.mul(ldc, I64(n // nv)), b.add(at, I64(n % nv * lanes)))])
-            for n in range(len(acc))
-        ]
-        acc = [b.bitcast(x, self.vector) for x in acc]
-        with b.if_else(b.icmp_signed(">=", left, I64(self.isa.nr)), likely=True) as (whole, ragged):
-            with whole:
+        left, adds = b.sub(cols, at), b.icmp_signed("!=", accumulate, I64(0))
+        columns = [b.add(at, I64(v * lanes)) for v in range(nv)]
+        places = [b.gep(c, [b.add(b.mul(ldc, I64(n // nv)), columns[n % nv])]) for n in range(len(acc))]
+        whole = b.icmp_signed(">=", left, I64(self.isa.nr))
+
+        def added(x: ir.Value, known: ir.Value) -> ir.Value:
+            return b.bitcast(b.add(x, b.bitcast(known, x.type)), self.vector)
+
+        with b.if_else(b.and_(whole, b.not_(adds)), likely=True) as (simple, other):
+            with simple:
                 for x, place in zip(acc, places, strict=True):
-                    self.store(b, x, place)
-            with ragged:
+                    self.store(b, b.bitcast(x, self.vector), place)
+            with other:
                 masks = [self.first_lanes(b, b.sub(left, I64(v * lanes))) for v in range(nv)]
+                nothing = ir.Constant(masks[0].type, None)
                 for n, (x, place) in enumerate(zip(acc, places, strict=True)):
-                    self.masked_store(b, x, place, masks[n % nv])
+                    mask = masks[n % nv]
+                    known = self.masked_load(b, place, b.select(adds, mask, nothing))
+                    self.masked_store(b, added(x, known), place, mask)
 
 
 def emit_addresses(context: Any, builder: ir.IRBuilder, signature: Any, args: list[ir.Value]) -> ir.Value:
@@ -149,11 +135,11 @@ def call_tile(context: Any, builder: ir.IRBuilder, signature: Any, args: list[ir
         array = context.make_array(signature.args[n])(context, builder, args[n])
         return builder.bitcast(builder.gep(array.data, [args[n + 1]]), kind)
 
-    taps, tiles = (context.make_array(signature.args[n])(context, builder, args[n]).data for n in (6, 16))
-    function = builder.inttoptr(builder.load(builder.gep(tiles, [args[15]])), INTEGER_TYPE.as_pointer())
+    tiles = context.make_array(signature.args[20])(context, builder, args[20]).data
+    function = builder.inttoptr(builder.load(builder.gep(tiles, [args[19]])), INTEGER_TYPE.as_pointer())
     builder.call(
         function,
-        [address(0, WORDS), args[2], address(3, INTS), args[5], taps, args[7], args[8], address(9, WORDS),
-         address(11, FLOATS), args[13], args[14]],
+        [address(0, WORDS), args[2], address(3, INTS), args[5], address(6, INTS), *args[8:10],
+         address(10, WORDS), *args[12:14], address(14, FLOATS), *args[16:19]],
     )  # fmt: skip
     return context.get_dummy_value()

@@ -5,8 +5,8 @@ One call computes up to `ISA.mr` rows of C = A @ B in 32 bits; sums wrap around.
 
 A is read in place. Row r of tap t is `k` contiguous words that start at word
 `a_at + r * lda + starts[starts_at + r * row_step] + taps[t]`. A matrix is one tap at 0; a convolution has a
-tap for each row of its kernel, and a table of the windows' starts. B is packed: `nr` words per (tap, k);
-tap t of panel p starts at word `b_at + (p * n_taps + t) * k * nr`, and its columns past the last are zero.
+tap for each row of its kernel, and a table of the windows' starts. B is packed: `nr` words per (tap, k),
+those past the last column zero; tap t of panel p starts at word `b_at + p * panel_size + t * tap_size`.
 """
 
 from __future__ import annotations
@@ -43,28 +43,32 @@ def _store_addresses(context, addresses):
     return types.void(addresses), emit_addresses
 
 
-def _tile(a, a_at, lda, starts, starts_at, row_step, taps, n_taps, k, b, b_at, c, c_at, ldc, cols,
-          height, tiles):  # fmt: skip
+def _tile(a, a_at, lda, starts, starts_at, row_step, taps, taps_at, n_taps, k, b, b_at, tap_size, panel_size,
+          c, c_at, ldc, cols, accumulate, height, tiles):  # fmt: skip
     """The tile in NumPy, for runs without a compiler."""
     nr = ISA.nr
     panels = -(-cols // nr)
-    packed = b[b_at : b_at + panels * n_taps * k * nr].reshape(panels, n_taps * k, nr).view(np.int16)
-    packed = packed.reshape(panels, n_taps * k, nr, 2).astype(np.int32)
-    for r in range(height):
-        row = a_at + r * lda + starts[starts_at + r * row_step]
-        words = np.concatenate([a[row + taps[t] : row + taps[t] + k] for t in range(n_taps)])
-        pairs = words.view(np.int16).reshape(1, -1, 1, 2).astype(np.int32)
-        sums = (packed * pairs).sum((1, 3), dtype=np.int32).reshape(-1)
-        c[c_at + r * ldc : c_at + r * ldc + cols] = sums[:cols]
+    total = np.zeros((height, panels, nr), np.int32)
+    for t, r, p in np.ndindex(n_taps, height, panels):
+        row = a_at + r * lda + starts[starts_at + r * row_step] + taps[taps_at + t]
+        place = b_at + p * panel_size + t * tap_size
+        pairs = a[row : row + k].view(np.int16).reshape(k, 1, 2).astype(np.int32)
+        columns = b[place : place + k * nr].view(np.int16).reshape(k, nr, 2).astype(np.int32)
+        total[r, p] += (pairs * columns).sum((0, 2), dtype=np.int32)
+    rows = c_at + np.arange(height)[:, None] * ldc + np.arange(cols)
+    made = total.reshape(height, -1)[:, :cols]
+    c[rows] = c[rows] + made if accumulate else made
 
 
-def _tile_intrinsic(context, a, a_at, lda, starts, starts_at, row_step, taps, n_taps, k, b, b_at,
-                    c, c_at, ldc, cols, height, tiles):  # fmt: skip
-    """Rows [0, height) and columns [0, cols) of C from element `c_at` on; see the module's docstring."""
+def _tile_intrinsic(context, a, a_at, lda, starts, starts_at, row_step, taps, taps_at, n_taps, k, b, b_at,
+                    tap_size, panel_size, c, c_at, ldc, cols, accumulate, height, tiles):  # fmt: skip
+    """Rows [0, height) and columns [0, cols) of C from element `c_at` on, written, or added to with
+    `accumulate`; see the module's docstring.
+    """
     from numba_rt.simd.emit_integer import call_tile
 
     i = types.intp
-    signature = types.void(a, i, i, starts, i, i, taps, i, i, b, i, c, i, i, i, i, tiles)
+    signature = types.void(a, i, i, starts, i, i, taps, i, i, i, b, i, i, i, c, i, i, i, i, i, tiles)
     return signature, call_tile
 
 

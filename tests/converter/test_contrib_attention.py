@@ -44,6 +44,7 @@ WARM = (f32(2, 2, 6, 16, seed=3), f32(2, 2, 6, 16, seed=4))
 ONE = WARM[0][:1], WARM[1][:1]
 TABLES = f32(50, 8, seed=1), f32(50, 8, seed=2)
 ROTATED = {"num_heads": 4, "kv_num_heads": 2, "do_rotary": 1}
+SINK = None, None, None, None, f32(4)
 GROUPED = {"num_heads": 4, "kv_num_heads": 2}
 
 CASES = [
@@ -75,7 +76,30 @@ CASES = [
     case("GroupQueryAttention", GQ, GK, GV, *EMPTY, i32(6, 6), i32(7), n=3, local_window_size=3, **GROUPED),
     case("GroupQueryAttention", GQ, GK, GV, *EMPTY, i32(6, 6), i32(7), n=3, softcap=2.0, scale=0.5,
          **GROUPED),
+    case("GroupQueryAttention", GQ, GK, GV, *EMPTY, i32(6, 6), i32(7), n=3, smooth_softmax=1, **GROUPED),
+    case("GroupQueryAttention", GQ, GK, GV, *EMPTY, i32(6, 6), i32(7), *SINK, n=3, label="sink", **GROUPED),
+    case("GroupQueryAttention", *(x[:, :1] for x in (GQ, GK, GV)), *OLD, i32(6, 6), i32(7), *SINK, n=3,
+         label="sink, one token", **GROUPED),
+    case("GroupQueryAttention", *(x[:, :1] for x in (GQ, GK, GV)), *OLD, i32(6, 6), i32(7), n=3,
+         local_window_size=4, smooth_softmax=1, **GROUPED),
+    case("GroupQueryAttention", f32(2, 1, 128), None, None, *WARM, i32(6, 6), i32(7), *TABLES, n=3,
+         label="packed", **ROTATED),
+    case("GroupQueryAttention", RQ[:, :1], RK[:, :1], RV[:, :1], *WARM, i32(6, 6), i32(7), *TABLES,
+         np.array([[3], [9]]), n=3, label="positions", **ROTATED),
+    case("GroupQueryAttention", GQ, GK, GV, *EMPTY, i32(6, 6), i32(7), None, None, None, f32(2, 4, 7, 7), n=3,
+         label="bias", **GROUPED),
+    case("Attention", X, W, B, i32(7, 4, 0, 7, 11, 0, 7, 11), num_heads=3, label="lengths and starts"),
+    case("Attention", X, W, B, i32(12, 9, 0, 2), PAST, num_heads=3, n=2, label="ends and starts"),
+    case("Attention", X, W, B, integers(2, 7, 12, low=0, high=2, dtype=np.int32), PAST, num_heads=3, n=2),
+    case("MultiHeadAttention", Q, K, V, None, i32(9, 4, 0, 7, 14, 0, 9, 18), num_heads=3),
+    case("MultiHeadAttention", Q, K, V, None, integers(2, 7, 9, low=0, high=2, dtype=np.int32), num_heads=3),
+    case("MultiHeadAttention", Q, K, f32(2, 9, 15, seed=2), f32(63), num_heads=3),
+    case("MultiHeadAttention", Q, *HEADS, BIAS, num_heads=3),
+    case("MultiHeadAttention", Q[:, :1], Q[:, :1], Q[:, :1], None, None, None, f32(2, 3, 20, 8),
+         f32(2, 3, 20, 8), i32(5), num_heads=3, n=3, label="buffers"),
     case("RotaryEmbedding", f32(2, 7, 24), np.array([3]), table(1), table(2), num_heads=3, label="offset"),
+    case("RotaryEmbedding", f32(2, 7, 24), np.array([3]), table(1), table(2), num_heads=3, scale=0.5,
+         is_packed_batching=1, label="options without effect"),
     case("RotaryEmbedding", f32(2, 7, 24), integers(2, 7, low=0, high=50), table(1), table(2), interleaved=1),
 ]  # fmt: skip
 

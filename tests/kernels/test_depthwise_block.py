@@ -11,7 +11,7 @@ from numba_rt.kernels import depthwise_block as blocks
 from numba_rt.kernels.activation import ACTIVATIONS
 from numba_rt.kernels.conv import Window
 from numba_rt.kernels.depthwise import depthwise, depthwise_sizes, depthwise_tiles
-from numba_rt.kernels.depthwise_block import Stage, depthwise_block, depthwise_block_plan
+from numba_rt.kernels.depthwise_block import Stage, depthwise_block, depthwise_block_plan, unevenness
 from numba_rt.kernels.gemm import NO_ROWS, NO_VECTOR, epilogue
 from numba_rt.kernels.packing import NR, pack_conv
 from numba_rt.simd.tile import tile_addresses
@@ -207,3 +207,13 @@ def test_any_block(data):
         close(block.run(number(1, 3)), block.plainly())
     finally:
         blocks.BAND = band
+
+
+def test_tasks_of_few_rows_are_uneven():
+    window = Window(1, (7, 7), 64, (3, 3), pads=(1, 1, 1, 1))
+    assert unevenness(window, 1, 32, 32) == 1
+    assert unevenness(window, 7, 1 << 20, 1) == pytest.approx(3, rel=1e-3)
+    assert unevenness(window, 2, 0, 32) == pytest.approx(8 / 7)
+    large = Window(8, (112, 112), 96, (3, 3), (2, 2), pads=(1, 1, 1, 1))
+    assert unevenness(large, 2, 16, 24) == 1
+    assert 1 < unevenness(large, 3, 16, 24) < 1.05

@@ -16,7 +16,9 @@ from llvmlite import ir
 from numba_rt.kernels.gemm import NO_ROWS
 from numba_rt.kernels.matmul_integer import (
     CACHED,
+    LONGEST,
     centre_images,
+    centre_pixels,
     centre_rows,
     multiply_integers,
     pack_columns_of_integers,
@@ -81,6 +83,21 @@ def test_more_columns_than_stay_in_the_cache(tasks: int) -> None:
     np.testing.assert_array_equal(c, exact(a, b))
 
 
+@pytest.mark.parametrize("tasks", [1, 3])
+@pytest.mark.parametrize(("words", "taps"), [(LONGEST + 1, 1), (LONGEST // 2, 5), (2 * LONGEST + 5, 2)])
+def test_long_sums(words: int, taps: int, tasks: int) -> None:
+    m, n = 2 * MR + 1, NR + 3
+    a, b = numbers(m + taps, 2 * words), numbers(2 * words * taps, n)
+    c = np.full((m, n + 1), 77, np.int32)
+    g = np.array([1, 1, m, n, words, taps, 0, n + 1, 1, *(0,) * 6], np.int64)
+    starts, places = np.arange(m) * words, np.arange(taps)[::-1] * words
+    flat = a.reshape(-1).view(np.int32), pack_integers(b)
+    multiply_integers(*flat, starts, places.copy(), integer_addresses(), g, c.reshape(-1), tasks)
+    rows = np.concatenate([a[t : t + m] for t in range(taps)[::-1]], 1)
+    np.testing.assert_array_equal(c[:, :n], exact(rows, b))
+    assert (c[:, n] == 77).all()
+
+
 def test_sums_do_not_saturate_and_wrap_around() -> None:
     for value, words in ((255, 9), (-255, 9), (32767, 3)):
         a, b = np.full((7, 2 * words), value, np.int16), np.full((2 * words, 19), value, np.int16)
@@ -125,6 +142,15 @@ def test_images_get_channels_last_and_zeros_around(tasks: int) -> None:
         )
         expected = full[..., 5:11, 5:14].transpose(0, 3, 4, 1, 2)
         np.testing.assert_array_equal(y[:, 0], expected)
+        y[:] = 99
+        turned = np.ascontiguousarray(x.transpose(0, 2, 3, 4, 1))
+        centre_pixels(turned.reshape(-1), np.array([7], np.uint8), g, y.reshape(-1), tasks)
+        np.testing.assert_array_equal(y[:, 0], expected)
+    y = np.full((2, 6, 9, 6), 99, np.int16)
+    g = np.array([2, 1, 6, *x.shape[2:], 1, 6, 9, 0, 1, 2])
+    centre_pixels(turned.reshape(-1), np.array([7], np.uint8), g, y.reshape(-1), tasks)
+    full = np.pad(turned[:, 0].astype(np.int16) - 7, ((0, 0), (1, 1), (2, 2), (0, 0)))
+    np.testing.assert_array_equal(y, full)
 
 
 @pytest.mark.parametrize(

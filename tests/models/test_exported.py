@@ -1,4 +1,4 @@
-"""Small transformers as torch exports them: attention is found, and computes what the graph says."""
+"""Small transformers as torch and tf2onnx write them: attention is found, and computes the same."""
 
 from collections import Counter
 from pathlib import Path
@@ -11,7 +11,7 @@ import numba_rt
 
 DIRECTORY = Path(__file__).parent / "exported"
 FILES = sorted(path.stem for path in DIRECTORY.glob("*.onnx"))
-ATTENTIONS = {"whisper_decoder": 4}
+ATTENTIONS = {"whisper_decoder": 4, "t5_decoder": 4}
 """Two by default: one in each layer."""
 SIZES = (
     {"batch": 2, "seq": 5, "past": 4},
@@ -35,12 +35,14 @@ def feeds_of(model: numba_rt.Model, name: str, sizes: dict[str, int], hidden: bo
     side = 16 if "swin" in name else 12
     shapes = {"ids": (batch, seq), "pixels": (batch, 3, side, side), "mel": (batch, 4, 20)}
     shapes["states"] = (batch, 7, 16)
+    if name == "gpt2_tf":
+        shapes["past"] = (2, 2, batch, 2, past, 8)
     made = {}
     for value in model.inputs:
         if value.name == "ids":
-            made["ids"] = rng.integers(0, 30, shapes["ids"])
+            made["ids"] = rng.integers(0, 30, shapes["ids"], value.dtype)
         elif value.name == "mask":
-            made["mask"] = np.ones((batch, total), np.int64)
+            made["mask"] = np.ones((batch, total), value.dtype)
             made["mask"][0, : total if hidden else total // 2] = 0
         else:
             shape = shapes.get(value.name, (batch, 2, past, 8))

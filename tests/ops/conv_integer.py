@@ -20,8 +20,8 @@ LINES = integers(6, 2, 3, low=-255, high=256, dtype=np.int16)
 
 
 def windows(x, groups):
-    """Windows of 3 of lines (1, 2 * groups, n), as (pixels, groups, 2, 3)."""
-    wide = np.lib.stride_tricks.sliding_window_view(x[0].astype(np.int32), 3, -1)
+    """Windows of 3 of lines (1, n, 2 * groups), as (pixels, groups, 2, 3)."""
+    wide = np.lib.stride_tricks.sliding_window_view(x[0].T.astype(np.int32), 3, -1)
     return wide.reshape(groups, 2, -1, 3).transpose(2, 0, 1, 3)
 
 
@@ -46,7 +46,7 @@ CASES = [
     Case("QLinearConv", (IMAGES, SA, ZA, FILTERS, SB, ZB, SY, ZY, f32(6)), raises="B = float32[6]"),
     Case(
         "PackedConvInteger",
-        (u8(1, 4, 9), packed(LINES, 2), ZA),
+        (u8(1, 9, 4), packed(LINES, 2), ZA),
         {"filters": 6, "group": 2, "kernel_shape": (3,)},
         domain="numba_rt",
         oracle=lambda x, w, z, **_: (
@@ -59,7 +59,7 @@ CASES = [
     ),
     Case(
         "PackedConvInteger",
-        (u8(1, 6, 9), packed(LINES, 2)),
+        (u8(1, 9, 6), packed(LINES, 2)),
         {"filters": 6, "group": 2, "kernel_shape": (3,)},
         domain="numba_rt",
         raises="6 packed filters of 6 channels",

@@ -37,6 +37,12 @@ def on_pixels(function):
     return oracle
 
 
+def with_nan(x):
+    x = x.copy()
+    x[1, 2, 3, 1] = np.nan
+    return x
+
+
 def instance_norm(x, scale, bias, epsilon=1e-5):
     return group_norm(x, scale, bias, x.shape[1], epsilon)
 
@@ -135,6 +141,12 @@ CASES = [
             (f64(2, 4, 6), 2),
             (f32(3, 6), 2),
             (f32(0, 3, 6), 2),
+            (f32(2, 1, 1, 3), 3),
+            (f32(2, 67, 5), 1),
+            (f32(1, 37, 41, 97), 97),
+            (f32(1, 241, 3) + 30, 3),
+            (f32(2, 5, 9, 1100), 4),
+            (with_nan(f32(2, 3, 5, 8)), 2),
         )
     ),
     Case(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from numba_rt.dtypes import BOOL, FLOAT32
-from numba_rt.graph import Value
+from numba_rt.graph import Dim, Sym, Value
 from numba_rt.optimize.fusions.matmul import HEADS
 from numba_rt.optimize.pattern import Match
 from numba_rt.optimize.rule import Builder, Rule
@@ -20,11 +20,14 @@ class Attention(Rule):
     def pattern(op, q, k, v, mask, bias):
         scores = op.FusedMatMul(q, k, None, None, name="scores")
         masked = op.FusedMatMul(q, k, None, mask, name="scores")
+        biased = op.FusedMatMul(q, k, None, bias, name="scores")
         softmaxes = (
             op.MaskedSoftmax(scores, mask, name="softmax"),
             op.MaskedSoftmax(scores + bias, mask, name="softmax"),
+            op.MaskedSoftmax(biased, mask, name="softmax"),
             op.Softmax(masked, name="softmax"),
             op.Softmax(scores, name="softmax"),
+            op.Softmax(scores + bias, name="softmax"),
         )
         return tuple(op.FusedMatMul(s, v, None, None, name="product") for s in softmaxes)
 
@@ -38,15 +41,18 @@ class Attention(Rule):
             return "keys or values are transposed"
         if any(p.activation or p.lo > -np.inf or p.hi < np.inf or p.packed for p in (scores, product)):
             return "a product has more to do"
-        if m.bound.get("bias") is not None and m.softmax.op.scale != 1:
+        bias = m.bound.get("bias")
+        if bias is not None and getattr(m.softmax.op, "scale", 1.0) != 1:
             return "a sum is scaled"
-        return _differing_heads(m, len(shape))
+        return _differing_heads(m, len(shape)) or _unfit_bias(bias, shape)
 
     def replace(op, m):
         scores, product = m.scores.op, m.product.op
         flat = m.q.fact.rank == 3
         q, k = _sizes(m.q, scores.a_heads), _sizes(m.k, scores.b_heads)
         masks = [m.bound.get("mask"), m.bound.get("bias")]
+        if masks[0] is None:
+            masks.reverse()
         for i, mask in enumerate(masks):
             if mask is not None and flat and mask.fact.rank == 3:
                 masks[i] = op.Unsqueeze(mask, np.array([1]))
@@ -58,6 +64,19 @@ class Attention(Rule):
             y_merged=flat or product.c_heads,
         )  # fmt: skip
         return _split(op, made, q[1], m.v.fact.shape[-1]) if product.c_heads else made
+
+
+def _unfit_bias(bias: Value | None, scores: tuple[Dim, ...]) -> str | None:
+    """Why a bias is not one that is added to scores; sizes with different names may be equal."""
+    if bias is None:
+        return None
+    shape = bias.fact.shape
+    if shape is None or len(shape) > len(scores):
+        return "the rank of a sum is not known"
+    for own, whole in zip(shape[::-1], scores[::-1], strict=False):
+        if own not in (1, whole) and (len(scores) == 3 or (isinstance(own, int) and isinstance(whole, int))):
+            return "a sum is broadcast"
+    return "a sum has other heads" if len(shape) > 2 and isinstance(shape[-3], Sym) else None
 
 
 def _sizes(x: Value, merged: bool) -> Any:

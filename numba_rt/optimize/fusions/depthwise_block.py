@@ -1,4 +1,4 @@
-"""Depthwise convolutions and the 1x1 convolutions around them, where the maps between are large."""
+"""Depthwise convolutions and the 1x1 convolutions around them become one operator."""
 
 from __future__ import annotations
 
@@ -9,13 +9,6 @@ from numba_rt.graph import Node, Value
 from numba_rt.optimize.rule import Builder, Rule
 from numba_rt.simd.depthwise import MAX_CHANNELS
 from numba_rt.simd.tile import MAX_K
-
-LEAST = 512 << 10
-"""Bytes of a map of one image from which on it is not written to memory: what fits into the second-level
-caches is read from there by the next call as well, and bands have rows at their borders that two tasks make.
-"""
-LARGE_MAP = 56
-"""Height and width that are assumed where they are not known."""
 
 
 def _inputs(node: Node) -> list[Value | None]:
@@ -50,14 +43,6 @@ def _is_depthwise(node: Node) -> str | None:
     return "it has too many channels" if conv.channels > MAX_CHANNELS else None
 
 
-def _is_large(value: Value) -> str | None:
-    """Reason why a map between may as well lie in memory."""
-    shape = value.fact.shape or (1, None, None, 1)
-    h, w = (d if isinstance(d, int) else LARGE_MAP for d in shape[1:3])
-    assert isinstance(shape[3], int)
-    return None if h * w * shape[3] * 4 >= LEAST else "the map between fits into the cache"
-
-
 def _block(op: Builder, expand: Node | None, depthwise: Node, project: Node | None) -> Value:
     w1, b1 = _inputs(expand)[1:3] if expand else (None, None)
     w2, b2 = _inputs(depthwise)[1:3]
@@ -81,7 +66,6 @@ class InvertedResidual(Rule):
             _is_depthwise(m.depthwise),
             _is_pointwise(m.expand),
             _is_pointwise(m.project, residual=True),
-            _is_large(m.expand.outputs[0]),
         )
 
     def replace(op, m):
@@ -98,7 +82,6 @@ class DepthwiseProject(Rule):
         return _first(
             _is_depthwise(m.depthwise),
             _is_pointwise(m.project, residual=True),
-            _is_large(m.depthwise.outputs[0]),
         )
 
     def replace(op, m):
@@ -112,7 +95,7 @@ class ExpandDepthwise(Rule):
         return op.NhwcConv(op.NhwcConv(x, ..., name="expand"), ..., name="depthwise")
 
     def check(m):
-        return _first(_is_depthwise(m.depthwise), _is_pointwise(m.expand), _is_large(m.expand.outputs[0]))
+        return _first(_is_depthwise(m.depthwise), _is_pointwise(m.expand))
 
     def replace(op, m):
         return _block(op, m.expand, m.depthwise, None)

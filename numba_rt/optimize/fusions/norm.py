@@ -6,11 +6,18 @@ from numba_rt.graph import Value
 from numba_rt.optimize.pattern import Match
 from numba_rt.optimize.rule import Rule, scalar
 
+MEANS = "ReduceMean|GlobalAveragePool"
+"""A pool over all of three axes but the first two is a mean over the last."""
+
 
 def _over_last_axis(m: Match, *names: str) -> str | None:
     """Reason why the named reductions are not means over the last axis, keeping it."""
     for name in names:
         node = getattr(m, name)
+        if node.op.op_type == "GlobalAveragePool":
+            if m.x.fact.shape is None or m.x.fact.rank != 3:
+                return "a mean is not over the last axis"
+            continue
         axes = node.inputs[1].constant if len(node.inputs) > 1 and node.inputs[1] is not None else None
         if axes is None or not node.op.keepdims:
             return "a mean is not over constant axes that are kept"
@@ -54,15 +61,33 @@ class LayerNorm(Rule):
         return op.LayerNormalization(m.x, scale, bias, axis=-1, epsilon=scalar(m.eps))
 
 
+class FoldedLayerNorm(Rule):
+    """x * r + (bias - mean(x) * r) with r = scale / sqrt(var(x) + eps)  →  LayerNormalization"""
+
+    def pattern(op, x, eps, scale, bias):
+        mean = op.OneOf(MEANS, x, ..., name="mean")
+        minus = op.Sub(x, mean)
+        forms = []
+        for square in (op.Mul(minus, minus), op.Pow(minus, 2.0)):
+            root = op.Sqrt(op.OneOf(MEANS, square, ..., name="variance") + eps)
+            factor = op.Reciprocal(root) * scale
+            forms.append(op.Add(x * factor, op.Sub(bias, mean * factor)))
+        return tuple(forms)
+
+    check = LayerNorm.check
+    replace = LayerNorm.replace
+
+
 class RMSNorm(Rule):
     """x / sqrt(mean(x²) + eps) * scale  →  RMSNormalization"""
 
     def pattern(op, x, eps, scale):
         forms = []
         for square in (op.Mul(x, x), op.Pow(x, 2.0)):
-            root = op.Sqrt(op.ReduceMean(square, op.Any(), name="mean") + eps)
+            root = op.Sqrt(op.OneOf(MEANS, square, ..., name="mean") + eps)
             for normal in (x / root, x * op.Reciprocal(root), x * (1.0 / root)):
                 forms.append(normal * scale)
+            forms.append(x * (op.Reciprocal(root) * scale))
         return tuple(forms)
 
     def check(m):
@@ -90,6 +115,6 @@ class AddLayerNorm(Rule):
         return op.FusedAddLayerNormalization(m.x, m.y, m.scale, m.bias, outputs=2, **attributes)[0]
 
 
-LAYER_NORM = (LayerNorm,)
+LAYER_NORM = (LayerNorm, FoldedLayerNorm)
 RMS_NORM = (RMSNorm,)
 ADD_NORM = (AddLayerNorm,)

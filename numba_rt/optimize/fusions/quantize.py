@@ -84,7 +84,7 @@ class PackQuantizedWeights(Rule):
 
 
 class PackIntegerFilters(Rule):
-    """ConvInteger(x, constant w)  →  Transpose(the same, channels last, with w packed)"""
+    """ConvInteger(x, constant w)  →  Transpose(the same of Transpose(x), with w packed)"""
 
     def pattern(op, x, w):
         return op.ConvInteger(x, w, ..., name="conv")
@@ -98,7 +98,7 @@ class PackIntegerFilters(Rule):
 
 
 class PackQuantizedFilters(Rule):
-    """QLinearConv(x, constant w)  →  Transpose(ScaleToRange(the convolution in integers + bias))"""
+    """QLinearConv(x, constant w)  →  Transpose(ScaleToRange(ConvInteger of Transpose(x) + bias))"""
 
     def pattern(op, x, scale, zero, w):
         return op.QLinearConv(x, scale, zero, w, ..., name="conv")
@@ -173,7 +173,8 @@ def _packed_convolution(
     packed = op.graph.derived([w] if w_zero is None else [w, w_zero], ("words", groups), pack)
     window = {name: getattr(conv.op, name) for name in ("auto_pad", "dilations", "pads", "strides")}
     made = PackedConvInteger(filters=filters, group=groups // merged, kernel_shape=kernel, **window)
-    return op.add(made, x, packed, x_zero)
+    rank = x.fact.rank
+    return op.add(made, op.Transpose(x, perm=(0, *range(2, rank), 1)), packed, x_zero)
 
 
 def _centred(weights: np.ndarray, zero: Value | None, across: tuple[int, ...]) -> np.ndarray:
@@ -221,8 +222,7 @@ def _across(part: Value | None, rank: int, axis: int) -> Value | np.ndarray | No
 QUANTIZATION = (
     PackIntegerWeights,
     PackQuantizedWeights,
-    PackIntegerFilters,
-    PackQuantizedFilters,
     QuantizeAsArithmetic,
     DequantizeAsArithmetic,
 )
+INTEGER_CONVS = (PackIntegerFilters, PackQuantizedFilters)

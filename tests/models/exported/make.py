@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import onnx
 import torch
 import transformers as tr
+from strip import strip
 
 Case = tuple[torch.nn.Module, tuple[torch.Tensor, ...], list[str], dict[str, dict[int, str]]]
 LAYERS = {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 24}
@@ -146,6 +146,49 @@ def t5(implementation: str) -> Case:
     )
 
 
+class Decoder(torch.nn.Module):
+    """A T5 decoder with its head, for states of the encoder."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.model = tr.T5ForConditionalGeneration(config)
+
+    def forward(self, ids: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+        made = self.model.decoder(input_ids=ids, encoder_hidden_states=states, use_cache=False)
+        return self.model.lm_head(made.last_hidden_state)
+
+
+def t5_decoder(implementation: str) -> Case:
+    config = tr.T5Config(
+        vocab_size=30, d_model=16, d_kv=8, d_ff=24, num_layers=2, num_heads=2, decoder_start_token_id=0,
+        attn_implementation=implementation,
+    )  # fmt: skip
+    axes = {"ids": TOKENS, "states": {0: "batch", 1: "frames"}}
+    return Decoder(config), (ids(2, 5), torch.randn(2, 10, 16)), ["ids", "states"], axes
+
+
+def masked(model: torch.nn.Module, **options: Any) -> Case:
+    """A model of tokens and their mask."""
+    tokens = (ids(2, 7), torch.ones(2, 7, dtype=torch.int64))
+    wrapped = Wrapped(model, ["input_ids", "attention_mask"], **options)
+    return wrapped, tokens, ["ids", "mask"], {"ids": TOKENS, "mask": TOKENS}
+
+
+def bloom(implementation: str) -> Case:
+    """Positions by a bias that is linear in them (ALiBi)."""
+    config = tr.BloomConfig(vocab_size=30, hidden_size=16, n_layer=2, n_head=2)
+    return masked(tr.BloomForCausalLM(config), use_cache=False)
+
+
+def deberta(implementation: str) -> Case:
+    """Scores of content and of positions, gathered and added."""
+    config = tr.DebertaV2Config(
+        vocab_size=30, relative_attention=True, pos_att_type=["p2c", "c2p"], position_buckets=4,
+        share_att_key=True, norm_rel_ebd="layer_norm", max_position_embeddings=16, **LAYERS,
+    )  # fmt: skip
+    return masked(tr.DebertaV2Model(config))
+
+
 def llama_model(implementation: str) -> torch.nn.Module:
     config = tr.LlamaConfig(
         vocab_size=30, max_position_embeddings=32, num_key_value_heads=2, attn_implementation=implementation,
@@ -179,32 +222,22 @@ def swin(implementation: str) -> Case:
 
 CASES: dict[str, Callable[[str], Case]] = {
     f.__name__: f
-    for f in (bert, gpt2, gpt2_step, vit, whisper_encoder, whisper_decoder, t5, llama, llama_step, swin)
+    for f in (
+        bert,
+        gpt2,
+        gpt2_step,
+        vit,
+        whisper_encoder,
+        whisper_decoder,
+        t5,
+        t5_decoder,
+        bloom,
+        deberta,
+        llama,
+        llama_step,
+        swin,
+    )
 }
-
-
-def strip(path: Path) -> None:
-    """Leaves out what says where in the source a node comes from, and shapes of values between."""
-    model = onnx.load(path)
-    graphs = [model.graph, *model.functions]
-    for item in [model, *graphs, *(n for g in graphs for n in g.node), *model.graph.initializer]:
-        item.ClearField("metadata_props")
-        item.ClearField("doc_string")
-    for graph in graphs:
-        del graph.value_info[:]
-    shorten(model.graph)
-    onnx.save(model, path)
-
-
-def shorten(graph: onnx.GraphProto) -> None:
-    """Numbers instead of names, except those of inputs and outputs."""
-    names = {v.name: v.name for v in (*graph.input, *graph.output)} | {"": ""}
-    for node in graph.node:
-        node.name = ""
-        for field in (node.input, node.output):
-            field[:] = [names.setdefault(n, f"v{len(names)}") for n in field]
-    for tensor in graph.initializer:
-        tensor.name = names.setdefault(tensor.name, f"v{len(names)}")
 
 
 def export(name: str, exporter: str, directory: Path) -> None:
@@ -218,7 +251,7 @@ def export(name: str, exporter: str, directory: Path) -> None:
     else:
         dims = {n: torch.export.Dim.DYNAMIC for named in axes.values() for n in named.values()}
         shapes = [{k: dims[d] for k, d in axes.get(n, {}).items()} for n in names]
-        if isinstance(model, Wrapped):
+        if not isinstance(model, Cached):
             given: dict[str, Any] = {"args": tuple(shapes)}
         else:
             given = {"ids": shapes[0], "mask": shapes[1], "past": tuple(shapes[2:])}
