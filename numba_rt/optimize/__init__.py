@@ -13,7 +13,7 @@ from numba_rt.optimize.branches import take_known_branches
 from numba_rt.optimize.chains import fuse_chains
 from numba_rt.optimize.constants import fold_constants, lift_sizes, merge_common, remove_dead
 from numba_rt.optimize.fusions.activation import ACTIVATIONS
-from numba_rt.optimize.fusions.attention import ATTENTION, PROJECTIONS
+from numba_rt.optimize.fusions.attention import ATTENTION
 from numba_rt.optimize.fusions.caches import CACHES
 from numba_rt.optimize.fusions.conv import CONV_WEIGHTS, CONVS, BatchNormToScale
 from numba_rt.optimize.fusions.conv_inputs import CONV_INPUTS
@@ -23,7 +23,9 @@ from numba_rt.optimize.fusions.heads import HEADS_OF_SCORES
 from numba_rt.optimize.fusions.matmul import MATMULS, PACKING
 from numba_rt.optimize.fusions.norm import ADD_NORM, LAYER_NORM, RMS_NORM
 from numba_rt.optimize.fusions.pixels import LayerNormOfChannels
+from numba_rt.optimize.fusions.projections import share_projections
 from numba_rt.optimize.fusions.quantize import QUANTIZATION
+from numba_rt.optimize.fusions.rotary import ROTARY
 from numba_rt.optimize.fusions.shuffle import SHUFFLES
 from numba_rt.optimize.fusions.softmax import SOFTMAX
 from numba_rt.optimize.half import widen_halves
@@ -54,8 +56,8 @@ PIPELINE: tuple[Callable[[Graph, Report], None], ...] = (
     RuleSet(*HEADS_OF_SCORES, *NO_MOVES),  # before softmax and products: masks and heads meet four axes
     RuleSet(*SOFTMAX),  # before products: they would take the scale
     RuleSet(*MATMULS),
-    RuleSet(*ATTENTION),  # after products, which have taken up scales and transposes
-    RuleSet(*PROJECTIONS),
+    RuleSet(*ATTENTION, *ROTARY),  # after products, which have taken up scales and transposes
+    share_projections,  # after attention, which says what belongs together
     RuleSet(*CACHES),  # after what attention takes up of the nodes around it
     merge_common,  # what layers made of the mask they share
     RuleSet(*CONVS),
