@@ -19,6 +19,7 @@ from numba_rt.optimize.fusions.conv import CONV_WEIGHTS, CONVS, BatchNormToScale
 from numba_rt.optimize.fusions.conv_inputs import CONV_INPUTS
 from numba_rt.optimize.fusions.conv_transpose import CONV_TRANSPOSES
 from numba_rt.optimize.fusions.depthwise_block import BLOCKS, PARTS_OF_BLOCKS
+from numba_rt.optimize.fusions.halves import HALF_MOVES
 from numba_rt.optimize.fusions.heads import HEADS_OF_SCORES
 from numba_rt.optimize.fusions.matmul import MATMULS, PACKING
 from numba_rt.optimize.fusions.norm import ADD_NORM, LAYER_NORM, RMS_NORM
@@ -37,6 +38,7 @@ from numba_rt.optimize.simplify import LINEAR, NO_MOVES, SIMPLIFY
 
 PIPELINE: tuple[Callable[[Graph, Report], None], ...] = (
     widen_halves,  # first: everything below then sees float32
+    RuleSet(*HALF_MOVES),  # what moves a cache is then seen next to what reads it
     merge_common,  # before folding: what is the same is then computed, and kept, once
     fold_constants,  # before rules: many ask whether an operand is constant
     take_known_branches,  # when facts are best known; what follows then sees one graph
