@@ -42,11 +42,11 @@ def pack_integers(b: np.ndarray) -> np.ndarray:
     """Packs int16 matrices (..., k, n) of an even k as words (..., panels * k / 2 * NR)."""
     *batch, k, n = b.shape
     panels = -(-n // NR)
-    full = np.zeros((*batch, k, panels * NR), np.int16)
-    full[..., :n] = b
-    pairs = full.reshape(*batch, k // 2, 2, panels, NR)
-    order = (*range(len(batch)), *(len(batch) + axis for axis in (2, 0, 3, 1)))
-    return np.ascontiguousarray(pairs.transpose(order)).reshape(*batch, -1).view(np.int32)
+    first, second = (b[..., odd::2, :].astype(np.uint16).astype(np.uint32) for odd in (0, 1))
+    words = np.zeros((*batch, k // 2, panels * NR), np.uint32)
+    np.bitwise_or(first, second << 16, out=words[..., :n])
+    by_panel = words.reshape(*batch, k // 2, panels, NR).swapaxes(-2, -3)
+    return np.ascontiguousarray(by_panel).reshape(*batch, panels * k // 2 * NR).view(np.int32)
 
 
 @kernel
