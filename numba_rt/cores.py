@@ -6,6 +6,7 @@ import ctypes
 import math
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 
@@ -41,8 +42,9 @@ def _apple_cores() -> int:
     return 0
 
 
+@cache
 def cpu_quota(root: Path = Path("/")) -> int:
-    """Processors a container may keep busy, rounded up; a large number where there is no limit."""
+    """Processors a container may keep busy, rounded up; a large number where there is no limit. Read once."""
     limits = [math.inf]
     try:
         groups = (root / "proc/self/cgroup").read_text().splitlines()

@@ -17,7 +17,7 @@ import numpy as np
 from numba_rt.errors import InputError
 from numba_rt.graph import Fact, Graph, Sym
 from numba_rt.optimize.branches import take_known_branches
-from numba_rt.optimize.caches import WINDOW, Cache, Rows, drop_copies, find_caches, order_of, use_window
+from numba_rt.optimize.caches import Cache, Rows, drop_copies, find_caches, length_with, order_of, use_window
 from numba_rt.optimize.infer import infer_facts
 from numba_rt.optimize.report import Report
 
@@ -160,7 +160,8 @@ def use_windows(graph: Graph) -> dict[str, Window]:
     mask = next((v for v in graph.inputs if v.name == MASK), None)
     if windows and mask is not None and is_table(mask.fact):
         assert mask.fact.shape is not None
-        mask.fact = Fact(mask.fact.dtype, (mask.fact.shape[0], WINDOW))
+        length = length_with(next(iter(windows.values())).rows)
+        mask.fact = Fact(mask.fact.dtype, (mask.fact.shape[0], length))
     return windows
 
 

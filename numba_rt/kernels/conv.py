@@ -96,11 +96,13 @@ def convolution(
     residual: bool = False,
     act: int = 0,
     out_pitch: int = 0,
+    shuffled: int = 1,
 ) -> Convolution:
     """The plan of a convolution with weights from `pack_conv`, for `gemm`.
 
     `out_pitch` is the distance of pixels of the result and of the residual, if it is more than
-    their channels.
+    their channels. Channels of images that are `shuffled`, as so many blocks of which each group
+    reads a run, make as many taps of one.
     """
     h, w = window.size
     pixels, taps = window.out[0] * window.out[1], window.kernel[0] * window.kernel[1]
@@ -118,12 +120,16 @@ def convolution(
             sizes = np.array([window.batch, h, w, window.channels, *window.pads, window.step], np.int64)
             return Convolution(folded.table, folded.g, elements, sizes)
     own, k = out_channels // groups, window.channels // groups
+    run, table = k // shuffled, window.table()
     g = product(
-        pixels, own, k, batch=(window.batch, groups), lda=0, taps=taps,
-        a_strides=(h * w * window.step, k), b_strides=(0, packed_size(taps * k, own)),
+        pixels, own, run, batch=(window.batch, groups), lda=0, taps=taps * shuffled,
+        a_strides=(h * w * window.step, run), b_strides=(0, packed_size(taps * k, own)),
         c_strides=(pixels * ldc, own), bias_strides=(0, own), row_step=1, tap_step=pixels, **flags,
     )  # fmt: skip
-    return Convolution(window.table().reshape(-1), g)
+    if shuffled > 1:
+        blocks = np.arange(shuffled)[:, None] * (window.channels // shuffled)
+        table = np.where(table[:, None] < 0, -1, table[:, None] + blocks)
+    return Convolution(table.reshape(-1), g)
 
 
 def _folded(window: Window, out_channels: int, flags: dict[str, Any]) -> Convolution:

@@ -15,7 +15,7 @@ from numba_rt.jit import inline, kernel, prange, u
 from numba_rt.kernels.activation import activate, activation_address
 from numba_rt.kernels.conv import Window
 from numba_rt.kernels.depthwise import row_width
-from numba_rt.kernels.packing import NR
+from numba_rt.kernels.packing import NR, packed_size
 from numba_rt.simd.depthwise import row_tile
 from numba_rt.simd.isa import ISA
 from numba_rt.simd.tile import tile
@@ -57,15 +57,17 @@ def depthwise_block_plan(
     out_channels: int,
     residual: bool = False,
     out_pitch: int = 0,
+    by_channels: bool = False,
 ) -> DepthwiseBlock:
     """The plan for a depthwise convolution with this window, whose pitch is that of the images.
 
     `out_pitch` is the distance of pixels of the result and of the residual, if it is more than
-    their channels.
+    their channels. Tasks share rows of the result, or its channels where there is no `project`.
     """
     (h, w), c, (oh, ow) = window.size, window.channels, window.out
     extent, stride = window.dilations[0] * (window.kernel[0] - 1) + 1, window.strides[0]
-    line, deep = (w * c if expand else 0), (ow * c if project else 0)
+    own_channels = -(-packed_size(1, c) // (tasks * NR)) * NR if by_channels else c
+    line, deep = (w * own_channels if expand else 0), (ow * c if project else 0)
     most = (BAND - (extent - stride) * line) // max(stride * line + deep, 1)
     step = max(1, min(most, -(-PIXELS // max(ow, 1)), oh))
     room = min(h, max((step - 1) * stride + extent, (BAND - step * deep) // max(line, 1)))
@@ -77,7 +79,7 @@ def depthwise_block_plan(
         [window.batch, h, w, in_channels, c, out_channels, oh, ow, *window.kernel, *window.strides,
          *window.dilations, *window.pads[:2], window.step, out_pitch or out_channels, room, step, width,
          -(-ow // width), own, expand is not None, project is not None, *(s.bias for s in stages), residual,
-         *acts, activation_address() if any(acts) else 0],
+         *acts, activation_address() if any(acts) else 0, by_channels],
         np.int64,
     )  # fmt: skip
     return DepthwiseBlock(g, tasks * own)
@@ -107,9 +109,9 @@ def unevenness(window: Window, tasks: int, in_channels: int, out_channels: int) 
 
 
 @inline
-def _product(a, a_at, lda, k, b, bias, residual, table, tiles, c, c_at, ldc, rows, cols,
+def _product(a, a_at, lda, k, b, b_at, bias, residual, table, tiles, c, c_at, ldc, rows, cols,
              has_bias, has_residual, lo, hi):  # fmt: skip
-    """clamp(a @ b + bias + residual): `rows` rows of c from element `c_at` on."""
+    """clamp(a @ b + bias + residual) for `cols` columns of b from `b_at` on: `rows` rows of c."""
     bands, block = (rows + MR - 1) // MR, max(1, WEIGHTS // (k * NR)) * NR
     least, higher = rows // max(bands, 1), rows % max(bands, 1)
     for first in range(0, cols, block):
@@ -117,9 +119,9 @@ def _product(a, a_at, lda, k, b, bias, residual, table, tiles, c, c_at, ldc, row
             row = band * least + min(band, higher)
             at = c_at + row * ldc + first
             tile(
-                a, a_at + row * lda, lda, table, 0, 0, 0, 1, k, b, first * k, 0, k * NR,
+                a, a_at + row * lda, lda, table, 0, 0, 0, 1, k, b, (b_at + first) * k, 0, k * NR,
                 c, at, ldc, min(block, cols - first),
-                bias, first if has_bias else -1, residual, at if has_residual else -1, 0,
+                bias, b_at + first if has_bias else -1, residual, at if has_residual else -1, 0,
                 np.float32(1), lo, hi, least + 1 if band < higher else least, tiles,
             )  # fmt: skip
 
@@ -132,18 +134,23 @@ def depthwise_block(
     table: `NO_ROWS`; tiles: `tile_addresses()`; row_tiles: `depthwise_tiles(...)`; g:
     `depthwise_block_plan(...)`; f: `epilogue(...)` of the three stages. The residual may be y.
     """
-    h, w, k, c, n, oh, ow, taps_h, taps_w = g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9]
+    h, w, k, n, oh, ow, taps_h, taps_w = g[1], g[2], g[3], g[5], g[6], g[7], g[8], g[9]
     stride_h, stride_w, dilation_h, dilation_w, top, left = g[10], g[11], g[12], g[13], g[14], g[15]
     x_step, y_step, room, step, width, strips = g[16], g[17], g[18], g[19], g[20], g[21]
     expands, projects = g[23] != 0, g[24] != 0
     act1, act2, act3, address = g[29], g[30], g[31], g[32]
-    extent, lines = (taps_h - 1) * dilation_h + 1, g[0] * oh
-    d_step, in_step = c if projects else y_step, c if expands else x_step
+    extent, lines, panels = (taps_h - 1) * dilation_h + 1, g[0] * oh, (g[4] + NR - 1) // NR
     for t in prange(tasks):
         images, deep = scratch if expands else x, scratch if projects else y
+        first_line, last_line = t * lines // tasks, (t + 1) * lines // tasks
+        c0, c = 0, g[4]
+        if g[33] != 0:
+            c0 = t * panels // tasks * NR
+            c = max(0, min((t + 1) * panels // tasks * NR, g[4]) - c0)
+            first_line, last_line = 0, lines if c > 0 else 0
+        d_step, in_step = c if projects else y_step, c if expands else x_step
         wide = t * g[22]
         narrow = wide + room * w * c if expands else wide
-        first_line, last_line = t * lines // tasks, (t + 1) * lines // tasks
         for image in range(first_line // max(oh, 1), (last_line + oh - 1) // max(oh, 1)):
             begin, end = max(0, first_line - image * oh), min(oh, last_line - image * oh)
             base = min(max(0, begin * stride_h - top), h)
@@ -161,14 +168,14 @@ def depthwise_block(
                     start = max(done, low)
                     at, pixels = wide + (start - base) * w * c, (high - start) * w
                     _product(
-                        x, (image * h + start) * w * x_step, x_step, k, w1, bias1, x, table, tiles,
+                        x, (image * h + start) * w * x_step, x_step, k, w1, c0, bias1, x, table, tiles,
                         scratch, at, c, pixels, c, g[25] != 0, False, f[1], f[2],
                     )  # fmt: skip
                     if act1 != 0:
                         activate(address, scratch, at, pixels, c, c, act1, f[3], f[4])
                     done = high
-                origin = wide - base * w * c if expands else image * h * w * x_step
-                to = (image * oh + row) * ow * y_step
+                origin = wide - base * w * c if expands else image * h * w * x_step + c0
+                to = (image * oh + row) * ow * y_step + c0
                 d_at, pixels = narrow if projects else to, (stop - row) * ow
                 for line in range(row, stop):
                     y_in, d_line = line * stride_h - top, d_at + (line - row) * ow * d_step
@@ -179,15 +186,15 @@ def depthwise_block(
                         x_in = column * stride_w - left
                         row_tile(
                             images, origin + (y_in * w + x_in) * in_step, dilation_h * w * in_step, in_step,
-                            first, last, -x_in, w - x_in, taps_w, stride_w, dilation_w, w2, 0, c,
-                            deep, d_line + column * d_step, d_step, c, bias2, 0 if g[26] != 0 else -1,
+                            first, last, -x_in, w - x_in, taps_w, stride_w, dilation_w, w2, c0, g[4],
+                            deep, d_line + column * d_step, d_step, c, bias2, c0 if g[26] != 0 else -1,
                             x, -1, 0, f[6], f[7], width, row_tiles,
                         )  # fmt: skip
                 if act2 != 0:
                     activate(address, deep, d_at, pixels, c, d_step, act2, f[8], f[9])
                 if projects:
                     _product(
-                        scratch, narrow, c, c, w3, bias3, residual, table, tiles,
+                        scratch, narrow, c, c, w3, 0, bias3, residual, table, tiles,
                         y, to, y_step, pixels, n, g[27] != 0, g[28] != 0, f[11], f[12],
                     )  # fmt: skip
                     if act3 != 0:

@@ -16,6 +16,7 @@ __all__ = [
     "centre_images",
     "centre_pixels",
     "centre_rows",
+    "depthwise_integers",
     "multiply_integers",
     "pack_columns_of_integers",
     "pack_integers",
@@ -29,7 +30,7 @@ CACHED = 48 * 1024
 LONGEST = 1536
 """Words of the sum that one pass over a block of C adds."""
 
-i16 = np.int16
+i16, i32 = np.int16, np.int32
 
 
 def packed_words(words: int, n: int) -> int:
@@ -41,11 +42,11 @@ def pack_integers(b: np.ndarray) -> np.ndarray:
     """Packs int16 matrices (..., k, n) of an even k as words (..., panels * k / 2 * NR)."""
     *batch, k, n = b.shape
     panels = -(-n // NR)
-    full = np.zeros((*batch, k, panels * NR), np.int16)
-    full[..., :n] = b
-    pairs = full.reshape(*batch, k // 2, 2, panels, NR)
-    order = (*range(len(batch)), *(len(batch) + axis for axis in (2, 0, 3, 1)))
-    return np.ascontiguousarray(pairs.transpose(order)).reshape(*batch, -1).view(np.int32)
+    first, second = (b[..., odd::2, :].astype(np.uint16).astype(np.uint32) for odd in (0, 1))
+    words = np.zeros((*batch, k // 2, panels * NR), np.uint32)
+    np.bitwise_or(first, second << 16, out=words[..., :n])
+    by_panel = words.reshape(*batch, k // 2, panels, NR).swapaxes(-2, -3)
+    return np.ascontiguousarray(by_panel).reshape(*batch, panels * k // 2 * NR).view(np.int32)
 
 
 @kernel
@@ -208,3 +209,40 @@ def centre_pixels(x, zero, g, y, tasks):
                     y[u(first + part * width + own)] = 0
             for j in range(last, stop):
                 y[u(j)] = 0
+
+
+@kernel
+def depthwise_integers(a, w, g, c, tasks):
+    """Convolution of each channel by itself; sums wrap around.
+
+    a: int16, (images * pd * ph * pw * width,), as `centre_pixels` makes it of one group; w: int16, (taps *
+    channels,); c: int32, (images * n0 * n1 * n2 * channels,); g int64: images, channels, then pd, ph and pw,
+    then of three axes each the output's sizes, strides, the kernel and dilations.
+    """
+    channels, pd, ph, pw = g[1], g[2], g[3], g[4]
+    n0, n1, n2, k0, k1, k2 = g[5], g[6], g[7], g[11], g[12], g[13]
+    width = (channels + 1) // 2 * 2
+    lines, apart = g[0] * n0 * n1, g[16] * width
+    for t in prange(tasks):
+        for line in range(t * lines // tasks, (t + 1) * lines // tasks):
+            image, i0, i1 = line // (n0 * n1), line // n1 % n0 * g[8], line % n1 * g[9]
+            for o2 in range(n2):
+                at = (line * n2 + o2) * channels
+                for j in range(channels):
+                    c[u(at + j)] = 0
+                for q in range(k0 * k1):
+                    row = (image * pd + i0 + q // k1 * g[14]) * ph + i1 + q % k1 * g[15]
+                    x, y = (row * pw + o2 * g[10]) * width, q * k2 * channels
+                    for _ in range(k2 // 3):
+                        x1, x2, y1, y2 = x + apart, x + 2 * apart, y + channels, y + 2 * channels
+                        for j in range(channels):
+                            first = i32(i32(a[u(x + j)]) * i32(w[u(y + j)]))
+                            second = i32(i32(a[u(x1 + j)]) * i32(w[u(y1 + j)]))
+                            third = i32(i32(a[u(x2 + j)]) * i32(w[u(y2 + j)]))
+                            c[u(at + j)] = i32(c[u(at + j)] + i32(first + i32(second + third)))
+                        x, y = x + 3 * apart, y + 3 * channels
+                    for _ in range(k2 % 3):
+                        for j in range(channels):
+                            product = i32(i32(a[u(x + j)]) * i32(w[u(y + j)]))
+                            c[u(at + j)] = i32(c[u(at + j)] + product)
+                        x, y = x + apart, y + channels

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import weakref
+from collections.abc import Callable
+from threading import Lock
 
 import numpy as np
 
@@ -28,9 +31,16 @@ NR = ISA.nr
 """Columns of a panel."""
 LARGE = 1 << 18
 """Elements from which packing by a kernel pays for loading it."""
+LINE = 16
+"""Floats of a cache line."""
+LEAST_SHARED, LARGE_PAGES, SLAB = 1 << 14, 1 << 20, 1 << 23
+"""Floats from which weights share memory, from which numpy itself asks for large pages, and that share it."""
 TILE_CYCLES, TAP_CYCLES, RAGGED_CYCLES = 100, 20, 200
 """About what a tile of a convolution costs besides its products: in all, for each tap, and where its
 panel is not full."""
+_lock = Lock()
+_slab: Callable[[], np.ndarray | None] = lambda: None  # noqa: E731 - until there is one
+_used = 0
 
 
 def packed_size(k: int, n: int) -> int:
@@ -47,7 +57,7 @@ def pack_b(b: np.ndarray, transposed: bool = False) -> np.ndarray:
         b = np.swapaxes(b, -1, -2)
     *batch, k, n = b.shape
     panels = -(-n // NR)
-    packed = aligned_empty(math.prod((*batch, panels, k, NR))).reshape(*batch, panels, k, NR)
+    packed = _aligned(math.prod((*batch, panels, k, NR))).reshape(*batch, panels, k, NR)
     whole = n // NR
     if whole:
         packed[..., :whole, :, :] = np.swapaxes(b[..., : whole * NR].reshape(*batch, k, whole, NR), -2, -3)
@@ -114,9 +124,27 @@ def merge_groups(w: np.ndarray, groups: int, merged: int) -> np.ndarray:
 
 
 def aligned_empty(count: int) -> np.ndarray:
-    """Uninitialised float32 that start at a cache line."""
-    raw = np.empty(count + 16, np.float32)
-    skip = (-raw.ctypes.data // 4) % 16
+    """Uninitialised float32 that start at a cache line, for weights: they stay as long as their model.
+
+    Those of some hundred kilobytes share memory, which then has large pages. It is given back when the last
+    of them goes.
+    """
+    global _slab, _used
+    if not LEAST_SHARED <= count < LARGE_PAGES:
+        return _aligned(count)
+    with _lock:
+        slab = _slab()
+        if slab is None or _used + count > slab.size:
+            slab = np.empty(SLAB, np.float32)
+            _slab, _used = weakref.ref(slab), (-slab.ctypes.data // 4) % LINE
+        made = slab[_used : _used + count]
+        _used += -(-count // LINE) * LINE
+    return made
+
+
+def _aligned(count: int) -> np.ndarray:
+    raw = np.empty(count + LINE, np.float32)
+    skip = (-raw.ctypes.data // 4) % LINE
     return raw[skip : skip + count]
 
 

@@ -137,6 +137,9 @@ class NhwcConv(Op):
     auto_pad: str = "NOTSET"
     merged: int = 1
     """How many groups of the model are one of `group`."""
+    shuffled: int = 1
+    """Blocks of channels of X of which each group reads a run, one after the other, as if `ChannelShuffle`
+    came before; the rows of W are in this order."""
     depthwise: bool = False
     winograd: int = 0
     lo: float = -math.inf
@@ -172,7 +175,8 @@ class NhwcConv(Op):
         strides = "" if max(self.strides or (1,)) == 1 else f" /{max(self.strides or (1,))}"
         count = self.group * self.merged
         groups = f" g{count}" if count > 1 and not self.depthwise else ""
-        return f"{'depthwise' if self.depthwise else 'direct'} {kernel}{strides}{groups}"
+        shuffled = " shuffled" if self.shuffled > 1 else ""
+        return f"{'depthwise' if self.depthwise else 'direct'} {kernel}{strides}{groups}{shuffled}"
 
     def reads_rows(self, position: int, shape: Sequence[int], run: int) -> bool:
         """Pixels of the images, of the residual and of the result may be apart."""
@@ -230,7 +234,7 @@ class NhwcConv(Op):
     def _lower_direct(
         self, low: Lowering, window: Window, operands: list[View], flags: Flags, f: View, work: float, y: View
     ) -> None:
-        made = _convolution(window, self.channels, self.group, *flags)
+        made = _convolution(window, self.channels, self.group, *flags, self.shuffled)
         if made.pad is not None:
             padded = low.scratch((made.scratch,))
             low.call(pad_images, operands[0], low.const(made.pad), padded, low.tasks(made.scratch / 4))

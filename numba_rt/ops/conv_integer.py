@@ -15,6 +15,7 @@ from numba_rt.graph import Dim, Fact, Sym
 from numba_rt.kernels.matmul_integer import (
     centre_images,
     centre_pixels,
+    depthwise_integers,
     pack_columns_of_integers,
     packed_words,
 )
@@ -147,13 +148,8 @@ def lower_windows(
         (*lead, *window.kernel), (*lead, *window.strides), (*lead, *window.dilations),
         (*lead, *(int(n) for n in window.sizes)), groups, channels,
     )  # fmt: skip
-    images, sizes = x.shape[0], x.shape[1:-1] if last else x.shape[2:]
-    made = low.scratch((images, layout.image * 2), np.int16)
-    zero = no_zero(low, x.dtype) if x_zero is None else low.flat(x_zero)
-    begins = (*((0,) * len(lead)), *(int(n) for n in window.begins))
-    g = np.array([images, groups, channels, *lead, *sizes, *layout.padded, *begins], np.int64)
-    centre = centre_pixels if last else centre_images
-    low.call(centre, low.flat(x), zero, low.const(g), low.flat(made), low.tasks(made.size))
+    images = x.shape[0]
+    made = centred(low, x, x_zero, window, layout, groups, last)
     pixels, filters, n_taps = layout.starts.size, groups * own, layout.taps.size
     g = np.array(
         [images, groups, pixels, own, layout.run, n_taps, 0, filters, 1, layout.image, layout.own,
@@ -163,6 +159,22 @@ def lower_windows(
     source = low.view(made, (made.size // 2,), np.int32)
     work = float(sums.size) * layout.run * n_taps
     multiply_words(low, source, packed, layout.starts, layout.taps, g, sums, work)
+
+
+def centred(
+    low: Lowering, x: View, x_zero: View | None, window: Sliding, layout: Layout, groups: int, last: bool
+) -> View:
+    """Images less their zero point in 16 bits, padded, channels last."""
+    lead = (1,) * (5 - x.rank)
+    sizes = x.shape[1:-1] if last else x.shape[2:]
+    made = low.scratch((x.shape[0], layout.image * 2), np.int16)
+    zero = no_zero(low, x.dtype) if x_zero is None else low.flat(x_zero)
+    begins = (*((0,) * len(lead)), *(int(n) for n in window.begins))
+    channels = x.shape[-1 if last else 1] // groups
+    g = np.array([x.shape[0], groups, channels, *lead, *sizes, *layout.padded, *begins], np.int64)
+    centre = centre_pixels if last else centre_images
+    low.call(centre, low.flat(x), zero, low.const(g), low.flat(made), low.tasks(made.size))
+    return made
 
 
 def channels_first(low: Lowering, x: View, y: View) -> None:
@@ -190,15 +202,17 @@ class PackedConvInteger(Op):
 
     def infer(self, x: Fact, w: Fact, x_zero_point: Fact | None = None) -> Fact:
         check_dtype(x, "x", BYTES)
-        check_dtype(w, "w", {INT32})
         check_rank(x, "x", exactly=2 + len(self.kernel_shape or ()))
         assert x.shape is not None
         channels = x.shape[-1]
-        if not isinstance(channels, Sym):
-            words = -(-channels // self.group // 2) * math.prod(self.kernel_shape or ())
-            if w.shape != (self.group * packed_words(words, self.filters // self.group),):
-                raise ShapeError(f"w = {w}: expected {self.filters} packed filters of {channels} channels")
+        wanted = None if isinstance(channels, Sym) else self._weights(channels)
+        if wanted is not None and (w.dtype, w.shape) != (wanted.dtype, wanted.shape):
+            raise ShapeError(f"w = {w}: expected {self.filters} packed filters of {channels} channels")
         return Fact(INT32, (x.shape[0], *self._window(x.shape).sizes, self.filters))
+
+    def _weights(self, channels: int) -> Fact:
+        words = -(-channels // self.group // 2) * math.prod(self.kernel_shape or ())
+        return Fact(INT32, (self.group * packed_words(words, self.filters // self.group),))
 
     def _window(self, shape: Any) -> Sliding:
         shape = (shape[0], shape[-1], *shape[1:-1])
@@ -212,6 +226,29 @@ class PackedConvInteger(Op):
             packed = low.view(w, (self.group, w.size // self.group))
             own = self.filters // self.group
             lower_windows(low, x, x_zero_point, self._window(x.shape), packed, own, y, last=True)
+
+
+@op("DepthwiseConvInteger", domain=OWN)
+class DepthwiseConvInteger(PackedConvInteger):
+    """The same with a filter for each channel by itself, in 16 bits: taps, then channels."""
+
+    def _weights(self, channels: int) -> Fact:
+        taps = math.prod(self.kernel_shape or ())
+        return Fact(np.dtype(np.int16), (taps * self.filters if channels == self.group else -1,))
+
+    def lower(self, low: Lowering, x: View, w: View, x_zero_point: View | None, y: View) -> None:
+        if y.size == 0:
+            return
+        lead, window = (1,) * (5 - x.rank), self._window(x.shape)
+        kernel, strides, dilations, sizes = (
+            (*lead, *(int(n) for n in numbers))
+            for numbers in (window.kernel, window.strides, window.dilations, window.sizes)
+        )
+        layout = _arranged(kernel, strides, dilations, sizes, 1, self.filters)
+        made = centred(low, x, x_zero_point, window, layout, 1, True)
+        numbers = (x.shape[0], self.filters, *layout.padded, *sizes, *strides, *kernel, *dilations)
+        g, work = np.array(numbers, np.int64), float(y.size) * math.prod(kernel)
+        low.call(depthwise_integers, low.flat(made), w, low.const(g), low.flat(y), low.tasks(work / 2))
 
 
 def check_filters(part: Fact | None, name: str, w: Fact) -> None:

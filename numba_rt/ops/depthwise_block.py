@@ -20,9 +20,9 @@ from numba_rt.ops._window import slide
 from numba_rt.ops.conv import NhwcConv
 from numba_rt.simd.tile import tile_addresses
 
-MOST_UNEVEN = 1.3
-"""Unevenness up to which bands are faster than one convolution after the other, which share their work
-evenly, but read what other threads have written.
+MOST_UNEVEN = 1.2
+"""Unevenness of tasks that share rows from which on `project` is computed on its own, and tasks share
+channels before it: evenly, but `project` then reads what other threads have written.
 """
 
 
@@ -30,8 +30,8 @@ evenly, but read what other threads have written.
 class DepthwiseBlock(Op):
     """project(depthwise(expand(X))) + Z, of which `expand` and `project` are 1x1 convolutions or absent.
 
-    The maps between are made and read by bands of rows that stay in the cache, unless so few rows would
-    be left for each task that most are made twice. Z is added where `project` adds its residual.
+    The maps between are made and read by bands of rows that stay in the cache. Z is added where
+    `project` adds its residual.
     """
 
     depthwise: NhwcConv
@@ -90,8 +90,16 @@ class DepthwiseBlock(Op):
         window, none = self._window(X), low.const(NO_VECTOR)
         tasks = low.tasks(self.flops(X, W1, B1, W2, Y) / 16)
         before, after = X.shape[3] if self.expand else 0, Y.shape[3] if self.project else 0
-        if _unevenness(window, tasks, before, after) > MOST_UNEVEN:
-            self._lower_apart(low, X, W1, B1, W2, B2, W3, B3, Z, Y)
+        uneven = _unevenness(window, tasks, before, after) > MOST_UNEVEN
+        if uneven and self.project is not None:
+            deep = low.scratch((*Y.shape[:3], self.depthwise.channels))
+            if self.expand is None:
+                self.depthwise.lower(low, X, W2, B2, None, deep)
+            else:
+                first = DepthwiseBlock(self.depthwise, self.expand)
+                first.lower(low, X, W1, B1, W2, B2, None, None, None, deep)
+            assert W3 is not None
+            self.project.lower(low, deep, W3, B3, Z, Y)
             return
         if Z is not None and Z.pitch != Y.pitch:
             copy_strided(low, Z, Y, list(zip(Y.shape, Z.strides, Y.strides, strict=True)))
@@ -101,27 +109,12 @@ class DepthwiseBlock(Op):
             None if s is None else Stage(b is not None, ACTIVATIONS[s.activation] if s.activation else 0)
             for s, b in ((self.expand, B1), (self.depthwise, B2), (self.project, B3))
         ]
-        plan = _plan(window, tasks, *stages, X.shape[3], Y.shape[3], Z is not None, Y.pitch)
+        plan = _plan(window, tasks, *stages, X.shape[3], Y.shape[3], Z is not None, Y.pitch, uneven)
         low.call(
             depthwise_block, low.span(X), *operands, none if Z is None else low.span(Z),
             low.const(NO_ROWS), low.const(tile_addresses()), low.const(depthwise_tiles(window)),
             low.const(plan.g), low.const(self._factors()), low.scratch((plan.scratch,)), low.span(Y), tasks,
         )  # fmt: skip
-
-    def _lower_apart(
-        self, low: Lowering, X: View, W1: View | None, B1: View | None, W2: View, B2: View | None,
-        W3: View | None, B3: View | None, Z: View | None, Y: View,
-    ) -> None:  # fmt: skip
-        """One convolution after the other."""
-        wide, deep, c = X, Y, self.depthwise.channels
-        if self.expand is not None and W1 is not None:
-            wide = low.scratch((*X.shape[:3], c))
-            self.expand.lower(low, X, W1, B1, None, wide)
-        if self.project is not None:
-            deep = low.scratch((*Y.shape[:3], c))
-        self.depthwise.lower(low, wide, W2, B2, None, deep)
-        if self.project is not None and W3 is not None:
-            self.project.lower(low, deep, W3, B3, Z, Y)
 
     def _window(self, X: View) -> Window:
         d = self.depthwise

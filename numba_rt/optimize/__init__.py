@@ -13,17 +13,20 @@ from numba_rt.optimize.branches import take_known_branches
 from numba_rt.optimize.chains import fuse_chains
 from numba_rt.optimize.constants import fold_constants, lift_sizes, merge_common, remove_dead
 from numba_rt.optimize.fusions.activation import ACTIVATIONS
-from numba_rt.optimize.fusions.attention import ATTENTION, PROJECTIONS
+from numba_rt.optimize.fusions.attention import ATTENTION
 from numba_rt.optimize.fusions.caches import CACHES
 from numba_rt.optimize.fusions.conv import CONV_WEIGHTS, CONVS, BatchNormToScale
 from numba_rt.optimize.fusions.conv_inputs import CONV_INPUTS
 from numba_rt.optimize.fusions.conv_transpose import CONV_TRANSPOSES
 from numba_rt.optimize.fusions.depthwise_block import BLOCKS, PARTS_OF_BLOCKS
+from numba_rt.optimize.fusions.halves import HALF_MOVES
 from numba_rt.optimize.fusions.heads import HEADS_OF_SCORES
 from numba_rt.optimize.fusions.matmul import MATMULS, PACKING
 from numba_rt.optimize.fusions.norm import ADD_NORM, LAYER_NORM, RMS_NORM
 from numba_rt.optimize.fusions.pixels import LayerNormOfChannels
+from numba_rt.optimize.fusions.projections import share_projections
 from numba_rt.optimize.fusions.quantize import QUANTIZATION
+from numba_rt.optimize.fusions.rotary import ROTARY
 from numba_rt.optimize.fusions.shuffle import SHUFFLES
 from numba_rt.optimize.fusions.softmax import SOFTMAX
 from numba_rt.optimize.half import widen_halves
@@ -35,6 +38,7 @@ from numba_rt.optimize.simplify import LINEAR, NO_MOVES, SIMPLIFY
 
 PIPELINE: tuple[Callable[[Graph, Report], None], ...] = (
     widen_halves,  # first: everything below then sees float32
+    RuleSet(*HALF_MOVES),  # what moves a cache is then seen next to what reads it
     merge_common,  # before folding: what is the same is then computed, and kept, once
     fold_constants,  # before rules: many ask whether an operand is constant
     take_known_branches,  # when facts are best known; what follows then sees one graph
@@ -54,8 +58,8 @@ PIPELINE: tuple[Callable[[Graph, Report], None], ...] = (
     RuleSet(*HEADS_OF_SCORES, *NO_MOVES),  # before softmax and products: masks and heads meet four axes
     RuleSet(*SOFTMAX),  # before products: they would take the scale
     RuleSet(*MATMULS),
-    RuleSet(*ATTENTION),  # after products, which have taken up scales and transposes
-    RuleSet(*PROJECTIONS),
+    RuleSet(*ATTENTION, *ROTARY),  # after products, which have taken up scales and transposes
+    share_projections,  # after attention, which says what belongs together
     RuleSet(*CACHES),  # after what attention takes up of the nodes around it
     merge_common,  # what layers made of the mask they share
     RuleSet(*CONVS),

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numba_rt.graph import Fact, Graph, Node, Sym, Value, substitute
+from numba_rt.graph import Dim, Fact, Graph, Node, Sym, Value, substitute
 from numba_rt.ops.shape import SizeArithmetic
 from numba_rt.optimize.rule import Builder
 
-WINDOW = Sym("window")
-"""The number of rows of every window."""
+BEFORE = Sym("window.past")
+"""The number of rows of every window before the new ones."""
 Rows = int | tuple[Value, int]
 
 
@@ -68,6 +68,15 @@ def rows_of(graph: Graph, new: Value, axis: int) -> Rows | None:
     return next(((v, i) for v in graph.inputs for i, d in enumerate(v.fact.shape or ()) if d == count), None)
 
 
+def length_with(rows: Rows) -> Dim:
+    """The number of rows of a window that ends with so many new ones."""
+    if isinstance(rows, int):
+        return BEFORE + rows
+    shape = rows[0].fact.shape
+    assert shape is not None
+    return BEFORE + shape[rows[1]]
+
+
 def use_window(
     graph: Graph, cache: Cache, node: Node, expected: Rows | None = None
 ) -> tuple[Value, Rows] | None:
@@ -84,7 +93,7 @@ def use_window(
     if rows is None:
         return None
     order = order_of(past.fact.shape, cache.axis)
-    shape = tuple(WINDOW if i == cache.axis else past.fact.shape[i] for i in order)
+    shape = tuple(length_with(rows) if i == cache.axis else past.fact.shape[i] for i in order)
     window = Value(graph.fresh_name(f"{cache.past}.window"), Fact(past.fact.dtype, shape))
     op = Builder(graph, node, node.name)
     if told is None:

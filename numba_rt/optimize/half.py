@@ -12,17 +12,37 @@ from numba_rt.optimize.infer import infer_node
 from numba_rt.optimize.report import Report
 from numba_rt.optimize.rule import Builder
 
+MOVERS = frozenset(
+    (
+        "Reshape",
+        "Transpose",
+        "Unsqueeze",
+        "Squeeze",
+        "Flatten",
+        "Expand",
+        "Slice",
+        "Split",
+        "Concat",
+        "Gather",
+    )
+)
+"""What moves bits between operators that compute: it then moves what they compute with."""
+
 
 def widen_halves(graph: Graph, report: Report) -> None:
     """Put Casts around every operator that computes with float16 or bfloat16."""
     widened: dict[int, Value] = {}
     for node in list(graph.nodes):
         halves = [v for v in node.inputs if v is not None and v.fact.dtype in HALVES]
-        # Where moves bits, but between operators that compute it would be a step that rounds.
-        chosen = node.op.op_type == "Where" and any(_float32_source(v) for v in halves)
-        if halves and (node.op.half or chosen):
+        if halves and (node.op.half or _stands_between(node, halves)):
             _widen(graph, node, widened)
             report.fire("widen_halves", node.describe())
+
+
+def _stands_between(node: Node, halves: list[Value]) -> bool:
+    """Whether an operator that moves bits would be a step that rounds, and hide a pattern."""
+    sources = [_float32_source(v) is not None for v in halves]
+    return any(sources) if node.op.op_type == "Where" else node.op.op_type in MOVERS and all(sources)
 
 
 def _widen(graph: Graph, node: Node, widened: dict[int, Value]) -> None:

@@ -60,7 +60,7 @@ class Block:
                 )
         return y
 
-    def run(self, tasks=1, x=None, residual=None, y=None, pitch=0, out_pitch=0):
+    def run(self, tasks=1, x=None, residual=None, y=None, pitch=0, out_pitch=0, by_channels=False):
         """The kernel, over scratch that holds NaN."""
         stages = [Stage(self.biases[p] is not None, self.act) if p in self.parts else None for p in PARTS]
         y = np.full(self.shape, np.nan, np.float32) if y is None else y
@@ -70,7 +70,14 @@ class Block:
             self.window.strides, self.window.dilations, self.window.pads, pitch or self.x.shape[3],
         )  # fmt: skip
         plan = depthwise_block_plan(
-            moved, tasks, *stages, self.x.shape[3], self.channels, self.residual is not None, out_pitch
+            moved,
+            tasks,
+            *stages,
+            self.x.shape[3],
+            self.channels,
+            self.residual is not None,
+            out_pitch,
+            by_channels,
         )
         operands = []
         for part in PARTS:
@@ -123,6 +130,8 @@ def test_grid(band, tasks, monkeypatch):
         window = Window(1 + n % 3, size, wide, kernel, strides, pads=(pad, pad, pad, pad))
         block = Block(c, wide, out, window, parts, bias=n % 4 > 0)
         close(block.run(tasks), block.plainly())
+        if "project" not in parts:
+            close(block.run(tasks, by_channels=True), block.plainly())
 
 
 @pytest.mark.parametrize("band", BANDS)
@@ -204,7 +213,8 @@ def test_any_block(data):
     block = Block(c, wide, out, window, data.draw(st.sampled_from([PARTS, PARTS[:2], PARTS[1:]])))
     band, blocks.BAND = blocks.BAND, data.draw(st.sampled_from(BANDS))
     try:
-        close(block.run(number(1, 3)), block.plainly())
+        by_channels = "project" not in block.parts and data.draw(st.booleans())
+        close(block.run(number(1, 3), by_channels=by_channels), block.plainly())
     finally:
         blocks.BAND = band
 

@@ -20,6 +20,7 @@ from numba_rt.kernels.matmul_integer import (
     centre_images,
     centre_pixels,
     centre_rows,
+    depthwise_integers,
     multiply_integers,
     pack_columns_of_integers,
     pack_integers,
@@ -151,6 +152,24 @@ def test_images_get_channels_last_and_zeros_around(tasks: int) -> None:
     centre_pixels(turned.reshape(-1), np.array([7], np.uint8), g, y.reshape(-1), tasks)
     full = np.pad(turned[:, 0].astype(np.int16) - 7, ((0, 0), (1, 1), (2, 2), (0, 0)))
     np.testing.assert_array_equal(y, full)
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 3])
+def test_channels_by_themselves(tasks: int) -> None:
+    a = numbers(2, 1, 9, 11, 6)
+    windows = (((3, 3), (1, 1), (1, 1)), ((2, 5), (2, 1), (3, 2)), ((1, 4), (1, 3), (1, 1)))
+    for kernel, strides, dilations in windows:
+        extents = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+        n1, n2 = (9 - extents[0]) // strides[0] + 1, (11 - extents[1]) // strides[1] + 1
+        w = numbers(*kernel, 5)
+        c = np.full((2, n1, n2, 5), 77, np.int32)
+        g = np.array([2, 5, 1, 9, 11, 1, n1, n2, 1, *strides, 1, *kernel, 1, *dilations])
+        depthwise_integers(a.reshape(-1), w.reshape(-1), g, c.reshape(-1), tasks)
+        expected = np.zeros_like(c)
+        for y, x in np.ndindex(kernel):
+            place = np.s_[:, 0, y * dilations[0] :: strides[0], x * dilations[1] :: strides[1], :5]
+            expected += a[place][:, :n1, :n2].astype(np.int32) * w[y, x]
+        np.testing.assert_array_equal(c, expected)
 
 
 @pytest.mark.parametrize(

@@ -64,4 +64,20 @@ CASES = [
         domain="numba_rt",
         raises="6 packed filters of 6 channels",
     ),
+    Case(
+        "DepthwiseConvInteger",
+        (u8(1, 9, 3), LINES.reshape(-1)[:12], ZA),
+        {"filters": 3, "group": 3, "kernel_shape": (4,), "strides": (2,)},
+        domain="numba_rt",
+        oracle=lambda x, w, z, **_: np.stack(
+            [((x[0, i : i + 4] - np.int32(z)) * w.reshape(4, 3)).sum(0) for i in (0, 2, 4)]
+        )[None].astype(np.int32),
+    ),
+    Case(
+        "DepthwiseConvInteger",
+        (u8(1, 9, 3), LINES.reshape(-1)[:11]),
+        {"filters": 3, "group": 3, "kernel_shape": (4,)},
+        domain="numba_rt",
+        raises="3 packed filters of 3 channels",
+    ),
 ]

@@ -71,9 +71,66 @@ def swapped(op, x, cos, sin):
     return op.Add(op.Mul(x, cos), op.Mul(turned, sin))
 
 
+def turned_projections(op, x, cos, sin):
+    """Two heads of queries share one of keys; queries and keys are turned by their positions."""
+    widths = ((1, 8), (2, 4), (3, 4))
+    q, k, v = (op.Add(op.MatMul(x, f32(8, w, seed=s)), f32(w, seed=s + 3)) for s, w in widths)
+    q, k, v = (op.Transpose(op.Reshape(y, i64(0, 0, -1, 4)), perm=(0, 2, 1, 3)) for y in (q, k, v))
+    k, v = rotated(op, k, cos, sin), op.Identity(v)
+    k, v = (
+        op.Reshape(op.Expand(op.Unsqueeze(y, i64(2)), i64(1, 1, 2, 1, 1)), i64(0, 2, 6, 4)) for y in (k, v)
+    )
+    return plain(op, rotated(op, q, cos, sin), k, v, scale=0.5)
+
+
+def two_readers(op, x):
+    """What is multiplied is also a result: it stays a product of its own."""
+    q, k, v = (op.MatMul(x, f32(8, 8, seed=s)) for s in (1, 2, 3))
+    return merged(op, q, k, v), v
+
+
+def batch_of_heads(op, q, k, v, mask, bias):
+    """Heads are merged with the batch for the products, and split for the mask."""
+    q, k, v = (op.Reshape(x, i64(6, 6, 4)) for x in (q, k, v))
+    scores = op.MatMul(q, op.Mul(op.Transpose(k, perm=(0, 2, 1)), np.float32(0.5)))
+    scores = op.Add(op.Reshape(op.Add(scores, bias), i64(2, 3, 6, 6)), mask)
+    p = op.Softmax(op.Reshape(scores, i64(6, 6, 6)), axis=-1)
+    return op.Reshape(op.MatMul(p, v), i64(2, 3, 6, 4))
+
+
+def filled(op, q, k, v, seen, number=-1e4):
+    scores = op.MatMul(q, op.Transpose(k, perm=(0, 1, 3, 2)))
+    return op.MatMul(op.Softmax(op.Where(seen, scores, np.float32(number)), axis=-1), v)
+
+
+def gated(op, q, k, v, seen):
+    scores, seen = op.MatMul(q, op.Transpose(k, perm=(0, 1, 3, 2))), op.Cast(seen, to=1)
+    hidden = op.Mul(op.Sub(np.float32(1), seen), np.float32(1e4))
+    return op.MatMul(op.Softmax(op.Sub(op.Mul(scores, seen), hidden), axis=-1), v)
+
+
+def keys_first(op, q, k, v, mask):
+    """Rows of scores are keys, as Einsum is written out."""
+    scores = op.Add(op.MatMul(k, op.Transpose(q, perm=(0, 1, 3, 2))), op.Transpose(mask, perm=(0, 1, 3, 2)))
+    return op.MatMul(op.Transpose(op.Softmax(scores, axis=2), perm=(0, 1, 3, 2)), v)
+
+
+def one_product(op, x, axis, gather):
+    """q, k and v are taken out of one product, before or after its axes are put in order."""
+    shape = (0, 0, 3, 2, 4) if axis == 2 else (0, 0, 2, 3, 4)
+    made = op.Reshape(op.MatMul(x, f32(8, 24, seed=1)), i64(*shape))
+    if gather:
+        parts = [op.Transpose(op.Gather(made, np.array(i), axis=axis), perm=(0, 2, 1, 3)) for i in range(3)]
+    else:
+        first = op.Transpose(made, perm=(2, 0, 3, 1, 4))
+        parts = [op.Squeeze(p, i64(0)) for p in op.Split(first, i64(1, 1, 1), axis=0, outputs=3, n_outputs=3)]
+    return op.Reshape(op.Transpose(plain(op, *parts), perm=(0, 2, 1, 3)), i64(0, 0, 8))
+
+
 HEADS = (f32(2, 3, 6, 4), f32(2, 3, 6, 4, seed=1), f32(2, 3, 6, 4, seed=2))
 FLAT = (f32(2, 6, 8), f32(2, 6, 8, seed=1), f32(2, 6, 8, seed=2))
 FOUND = ("Attention",)
+SEEN = np.random.default_rng(5).random((2, 1, 6, 6)) < 0.6
 TABLES = f32(1, 1, 6, 4, seed=1), f32(1, 1, 6, 4, seed=2)
 
 CASES = [
@@ -86,10 +143,29 @@ CASES = [
     Fusion("three axes", three_axes, (*FLAT, f32(2, 6, 6)), FOUND, symbolic=()),
     Fusion("groups", grouped, (f32(2, 6, 6, 4), f32(2, 2, 6, 4), f32(2, 2, 6, 4)),
            (*FOUND, "AttentionOperands"), LEFT, symbolic=()),
-    Fusion("projections", projected, FLAT[:1], (*FOUND, "SharedProjections"),
+    Fusion("projections", projected, FLAT[:1], (*FOUND, "share_projections"),
            ("FusedMatMul", "Split", "FusedAttention"), symbolic=()),
     Fusion("projections without bias", lambda op, x: projected(op, x, bias=False), FLAT[:1],
-           (*FOUND, "SharedProjections"), ("FusedMatMul", "Split", "FusedAttention"), symbolic=()),
+           (*FOUND, "share_projections"), ("FusedMatMul", "Split", "FusedAttention"), symbolic=()),
+    Fusion("turned projections", turned_projections, (FLAT[0], *TABLES), (*FOUND, "share_projections"),
+           ("FusedMatMul", "Split", "FusedRotary", "FusedRotary", "FusedAttention"), symbolic=()),
+    Fusion("projection read twice", two_readers, FLAT[:1], (*FOUND, "share_projections"),
+           ("FusedMatMul", "Split", "FusedMatMul", "FusedAttention"), symbolic=()),
+    Fusion("batch of heads", batch_of_heads, (*HEADS, f32(2, 1, 1, 6), f32(6, 1, 6, seed=3)),
+           (*FOUND, "MergedProduct", "MergedSum", "MergedOperandScale", "MergedSoftmax", "SplitMerged"), LEFT,
+           symbolic=()),
+    Fusion("filled", filled, (*HEADS, SEEN), (*FOUND, "HiddenScores"), symbolic=()),
+    Fusion("filled a little", lambda op, *x: filled(op, *x, number=-5.0), (*HEADS, SEEN),
+           refuses="not a very small constant", symbolic=()),
+    Fusion("gated", gated, (*HEADS, SEEN), (*FOUND, "GatedScores"), symbolic=()),
+    Fusion("keys first", keys_first, (*HEADS, f32(2, 1, 1, 6)),
+           (*FOUND, "SoftmaxOverRows", "TurnedScores"), LEFT, symbolic=()),
+    Fusion("one product, gathered", lambda op, x: one_product(op, x, 3, True), FLAT[:1], (*FOUND, "TakenOut"),
+           symbolic=()),
+    Fusion("one product, split", lambda op, x: one_product(op, x, 2, False), FLAT[:1],
+           (*FOUND, "SplitTransposed", "SqueezedTransposed"), symbolic=()),
+    Fusion("mask of another batch", plain, (f32(1, 3, 1, 4), f32(1, 3, 6, 4), f32(1, 3, 6, 4, seed=2),
+           f32(2, 1, 6, 6)), symbolic=()),
     Fusion("rotary", rotated, (HEADS[0], *TABLES), ("Rotary",), ("FusedRotary",), symbolic=()),
     Fusion("other halves", swapped, (HEADS[0], *TABLES), refuses="are not the halves", symbolic=()),
     Fusion("other batch", plain, (f32(1, 3, 6, 4), *HEADS[1:]), refuses="differ in batch", symbolic=()),

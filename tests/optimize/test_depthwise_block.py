@@ -11,6 +11,7 @@ import numba_rt
 from numba_rt.format.container import open_container
 from numba_rt.format.ready import Prepared, open_prepared
 from numba_rt.model import Model
+from numba_rt.ops import _lowering
 from numba_rt.ops import depthwise_block as ops
 from numba_rt.ops.depthwise_block import DepthwiseBlock
 from numba_rt.optimize.fusions import depthwise_block as rules
@@ -174,16 +175,26 @@ def test_joined_results():
     assert net.conv(5).check()[1] == {"InvertedResidual": 1, "DepthwiseProject": 1}
 
 
-@pytest.mark.parametrize(("symbolic", "parts"), [(False, PARTS), (True, PARTS), (True, PARTS[1:])])
-def test_more_tasks_than_rows_are_worth(symbolic, parts, monkeypatch):
-    """One convolution after the other, each shared evenly."""
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        (PARTS, ["depthwise_block", "gemm"]),
+        (PARTS[:2], ["depthwise_block"]),
+        (PARTS[1:], ["depthwise", "gemm"]),
+    ],
+)
+@pytest.mark.parametrize("act", ["Relu", "HardSwish"])
+@pytest.mark.parametrize("symbolic", [False, True])
+def test_tasks_that_would_be_uneven(symbolic, act, parts, expected, monkeypatch):
     monkeypatch.setattr(ops, "MOST_UNEVEN", 0.0)
+    monkeypatch.setattr(_lowering, "SERIAL_WORK", 0)
     net = Network(2, 6, 9, 8, symbolic=symbolic)
     for part in parts:
-        net.depthwise() if part == "depthwise" else net.conv(12)
+        net.depthwise(act=act) if part == "depthwise" else net.conv(40, act=act)
     made, fired = net.check(threads=2)
     assert len(fired) == 1
-    assert [c.kernel.name for c in made.plan(net.x).calls].count("gemm") == len(parts) - 1
+    names = [call.kernel.name for call in made.plan(net.x).calls]
+    assert [name for name in names if name in ("depthwise_block", "depthwise", "gemm")] == expected
 
 
 def test_strict_precision():

@@ -29,6 +29,13 @@ def squeeze_excite_linear(op, x):
     return op.Mul(x, op.Reshape(s, i64(-1, 8, 1, 1)))
 
 
+def wide_groups(channels, blocks, groups=2, k=1, **attributes):
+    w = f32(channels + 2 * groups, channels // groups, k, k, seed=3)
+    return lambda op, x: op.Conv(
+        shuffle(op, conv(op, x, channels, 2, group=2), blocks, channels), w, group=groups, **attributes
+    )
+
+
 def convnext(op, x):
     y = op.LayerNormalization(op.Transpose(x, perm=(0, 2, 3, 1)), f32(8, seed=3), f32(8, seed=4), axis=-1)
     y = op.Add(op.MatMul(y, f32(8, 8, seed=5)), f32(8, seed=6))
@@ -228,8 +235,27 @@ CASES = [
         "shuffle between grouped convolutions",
         between(lambda op, x: grouped(op, shuffle(op, grouped(op, x)), 6)),
         2,
+        fires=("ShuffleOfReshapes", "ShuffleIntoGroups"),
+    ),
+    *(
+        Layout(
+            f"shuffle before wide groups: {blocks} blocks, {k}x{k}",
+            wide_groups(channels, blocks, k=k, **attributes),
+            2,
+            fires=("ShuffleIntoGroups",),
+        )
+        for channels, blocks, k, attributes in (
+            (48, 2, 1, {}),
+            (108, 3, 1, {"strides": (2, 1)}),
+            (96, 4, 3, {"pads": (1, 1, 1, 1), "dilations": (1, 2)}),
+        )
+    ),
+    Layout(
+        "shuffle before groups that do not divide runs",
+        wide_groups(54, 6),
+        2,
         ("ChannelShuffle",),
-        fires=("ShuffleOfReshapes",),
+        refuses="a group does not read long runs of channels",
     ),
     Layout(
         "shuffle before a depthwise convolution",

@@ -153,7 +153,7 @@ CASES = [
     Layout("layer norm of channels", between(norm_of_channels), 2, ("LayerNormalization",)),
     Layout("inception", one(inception_block, 24), 1, ("NhwcConv",) * 6 + ("Concat", "NhwcMaxPool")),
     Layout("densenet", one(dense_block, 16), 1, ("NhwcConv",) * 4 + ("FusedElementwise", "Concat") * 2),
-    Layout("shufflenet", two(shuffle_block_v1), 1, ("NhwcConv",) * 7 + ("ChannelShuffle",) * 2),
+    Layout("shufflenet", two(shuffle_block_v1), 1, ("NhwcConv",) * 7, fires=("ShuffleIntoGroups",)),
     Layout("shufflenet v2", two(shuffle_block_v2), 1, ("DepthwiseBlock", "ChannelShuffle", "Split") * 2),
     Layout("mobilenet v3", two(mobile_block), 1, ("DepthwiseBlock", "Mul", "ReduceMean") * 2),
     Layout(

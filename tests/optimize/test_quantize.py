@@ -110,9 +110,20 @@ def quantized_convolution(op: Any, x: Any) -> Any:
     )
 
 
-def depthwise(op: Any, x: Any) -> Any:
+def two_filters_each(op: Any, x: Any) -> Any:
     filters = integers(4, 10, 1, 3, dtype=np.uint8)
     return op.ConvInteger(x, filters, ZU8, ZU8, group=5, dilations=(2,), strides=(2,))
+
+
+def depthwise(op: Any, x: Any) -> Any:
+    filters, zeros = integers(4, 5, 1, 4, dtype=np.uint8), integers(6, 5, dtype=np.uint8)
+    return op.ConvInteger(x, filters, ZU8, zeros, group=5, dilations=(2,), strides=(2,), pads=(3, 2))
+
+
+def depthwise_images(op: Any, x: Any) -> Any:
+    images = op.Reshape(x, np.array([0, 5, 7, 1]))
+    y = op.ConvInteger(images, integers(4, 5, 1, 3, 2), ZU8, group=5, auto_pad="SAME_UPPER", strides=(2, 1))
+    return op.ConvInteger(op.Cast(y, to=2), integers(7, 5, 1, 3, 3), group=5, pads=(1, 1, 1, 1))
 
 
 def without_zeros(op: Any, x: Any) -> Any:
@@ -124,7 +135,9 @@ PACKED = [
     (static, U8, "PackedMatMulInteger"),
     (without_zeros, U8, "PackedMatMulInteger"),
     (quantized_convolution, U8, "PackedConvInteger"),
-    (depthwise, U8, "PackedConvInteger"),
+    (two_filters_each, U8, "PackedConvInteger"),
+    (depthwise, U8, "DepthwiseConvInteger"),
+    (depthwise_images, U8, "DepthwiseConvInteger"),
 ]
 
 

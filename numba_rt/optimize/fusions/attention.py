@@ -239,126 +239,8 @@ def _chain(x: Any, *op_types: str) -> list[Any] | None:
     return nodes
 
 
-class SharedProjections(Rule):
-    """FusedAttention(x @ a, x @ b, x @ c)  →  FusedAttention(*Split(x @ [a b c]))"""
-
-    def pattern(op, q, k, v):
-        return op.FusedAttention(q, k, v, ..., name="attention")
-
-    def check(m):
-        return None if len(_projections(m.attention)) > 1 else ""
-
-    def replace(op, m):
-        node, inputs = m.attention, list(m.attention.inputs)
-        found = _projections(node)
-        products = [p for _, p in found.values()]
-        weights = op.graph.derived(
-            [p.inputs[1] for p in products],
-            tuple((p.op.transB, p.op.alpha) for p in products),
-            lambda: np.concatenate([_weights(p) for p in products], 1),
-        )
-        widths = [int(p.outputs[0].fact.shape[-1]) for p in products]
-        bias = None
-        if any(_has(p, 2) for p in products):
-            none = [np.zeros(w, np.float32) for w in widths]
-            given = [p.inputs[2].constant if _has(p, 2) else None for p in products]
-            bias = np.concatenate([z if x is None else x for x, z in zip(given, none, strict=True)])
-        made = op.FusedMatMul(products[0].inputs[0], weights, bias)
-        parts = op.Split(
-            made, np.array(widths, np.int64), axis=-1, outputs=len(widths), n_outputs=len(widths)
-        )
-        changes = {}
-        for (position, (flag, _)), part in zip(found.items(), parts, strict=True):
-            inputs[position], changes[flag] = part, True
-        return op.add(dataclasses.replace(node.op, **changes), *inputs)
-
-
 def _has(node: Any, position: int) -> bool:
     return len(node.inputs) > position and node.inputs[position] is not None
-
-
-def _weights(product: Any) -> np.ndarray:
-    weights = product.inputs[1].constant.T if product.op.transB else product.inputs[1].constant
-    return (weights * np.float32(product.op.alpha)).astype(np.float32, copy=False)
-
-
-def _projections(attention: Any) -> dict[int, tuple[str, Any]]:
-    """Operands of an attention that are products of one value with constant weights, read by nobody else."""
-    groups: dict[int, dict[int, tuple[str, Any]]] = {}
-    for position, flag in enumerate(("q_merged", "k_merged", "v_merged")):
-        x = attention.inputs[position]
-        product = _projection(x, attention) if getattr(attention.op, flag) else None
-        if product is not None:
-            groups.setdefault(id(product.inputs[0]), {})[position] = (flag, product)
-    return max(groups.values(), key=len, default={})
-
-
-def _projection(x: Any, reader: Any) -> Any:
-    while x.producer is not None and x.uses == [reader] and x.fact.rank >= 3:
-        node = x.producer
-        if node.op.op_type == "Reshape":
-            reader, x = node, node.inputs[0]
-            continue
-        op = node.op
-        simple = op.op_type == "FusedMatMul" and not (
-            op.activation or op.packed or op.lo > -np.inf or op.hi < np.inf
-        )
-        if not simple or x.fact.rank != 3 or _has(node, 3) or op.a_heads or op.b_heads or op.c_heads:
-            return None
-        w, bias = node.inputs[1], node.inputs[2] if _has(node, 2) else None
-        constant = w.is_constant and w.fact.rank == 2 and (bias is None or bias.is_constant)
-        return node if constant and w.fact.dtype == FLOAT32 else None
-    return None
-
-
-class Rotary(Rule):
-    """x * cos + Concat(-x2, x1) * sin, where x = (x1, x2)  →  FusedRotary(x, cos, sin)"""
-
-    def pattern(op, x, cos, sin):
-        second, first = op.Slice(x, ..., name="second"), op.Slice(x, ..., name="first")
-        return op.Add(x * cos, op.Concat(op.Neg(second), first, name="joined") * sin)
-
-    def check(m):
-        shape, table = m.x.fact.shape, m.cos.fact.shape
-        if m.x.fact.dtype != FLOAT32 or shape is None or len(shape) != 4 or not isinstance(shape[3], int):
-            return "x is not float32 of 4 axes"
-        size = shape[3]
-        if table is None or table != m.sin.fact.shape or table[-1] != size or len(table) > 4:
-            return "cos and sin are not tables of whole rows"
-        if m.root.outputs[0].fact.shape != shape or m.joined.op.axis not in (-1, 3) or size % 2:
-            return "the sum has another shape"
-        halves = (_slice(m.first), _slice(m.second)) == ((0, size // 2), (size // 2, size))
-        return None if halves else "what is joined are not the halves of x"
-
-    def replace(op, m):
-        return op.FusedRotary(m.x, m.cos, m.sin)
-
-
-def _slice(node: Any) -> tuple[int, int] | None:
-    """Start and end of a slice of the last of four axes, in steps of 1."""
-    values = [None if v is None else v.constant for v in node.inputs[1:]]
-    if len(values) < 3 or any(v is None or v.size != 1 for v in values):
-        return None
-    start, stop, axis, *step = (int(v.reshape(())) for v in values if v is not None)
-    size = node.inputs[0].fact.shape[3]
-    whole = axis in (-1, 3) and step in ([], [1])
-    return (start % size, min(stop, size) if stop > 0 else size + stop) if whole else None
-
-
-class TransposedRotary(Rule):
-    """FusedRotary(Transpose(x, (0, 2, 1, 3)), ...) reads x where it lies"""
-
-    shared = True
-
-    def pattern(op, x, cos, sin):
-        return op.FusedRotary(op.Transpose(x, name="transpose"), cos, sin, name="rotary")
-
-    def check(m):
-        fits = tuple(m.transpose.op.perm) == HEADS and not m.rotary.op.merged
-        return None if fits else ""
-
-    def replace(op, m):
-        return op.FusedRotary(m.x, m.cos, m.sin, merged=True)
 
 
 ATTENTION = (
@@ -367,7 +249,4 @@ ATTENTION = (
     AttentionOperands,
     TransposedAttention,
     SplitAttention,
-    Rotary,
-    TransposedRotary,
 )
-PROJECTIONS = (SharedProjections,)

@@ -13,6 +13,7 @@ from numba_rt.graph import Value
 from numba_rt.kernels.packing import merge_groups, merged_groups, pack_conv
 from numba_rt.kernels.winograd import best_size, pack_winograd
 from numba_rt.optimize.fusions.matmul import FUSED_ACTIVATIONS, activation_of
+from numba_rt.optimize.fusions.shuffle import ShuffleIntoGroups
 from numba_rt.optimize.pattern import Match
 from numba_rt.optimize.rule import Builder, Rule, scalar
 
@@ -282,4 +283,4 @@ class ConvClip(Rule):
 
 
 CONV_WEIGHTS = (BatchNormIntoConv, ConvBias, ConvScale)
-CONVS = (ConvResidual, ConvActivation, ConvClip)
+CONVS = (ConvResidual, ConvActivation, ConvClip, ShuffleIntoGroups)

@@ -10,7 +10,7 @@ from numba_rt.dtypes import FLOAT32, INT32
 from numba_rt.graph import Value
 from numba_rt.kernels.matmul_integer import pack_integers
 from numba_rt.kernels.packing import NR, merge_groups
-from numba_rt.ops.conv_integer import PackedConvInteger
+from numba_rt.ops.conv_integer import DepthwiseConvInteger, PackedConvInteger
 from numba_rt.ops.matmul_integer import PackedMatMulInteger
 from numba_rt.ops.quantize import BYTES, WORDS, ShiftAndScale, to_range
 from numba_rt.optimize.rule import Rule
@@ -157,6 +157,7 @@ def _packed_convolution(
     weights, groups = w.constant, conv.op.group
     assert weights is not None
     filters, kernel = weights.shape[0], weights.shape[2:]
+    depthwise = groups == filters > 1 and weights.shape[1] == 1
     # Groups that share a panel cost no more than one of them alone.
     merged = max(
         n for n in range(1, groups + 1) if groups % n == 0 and (n == 1 or n * filters <= NR * groups)
@@ -164,6 +165,8 @@ def _packed_convolution(
 
     def pack() -> np.ndarray:
         centred = _centred(weights, w_zero, (-1, *(1,) * (weights.ndim - 1)))
+        if depthwise:
+            return centred.reshape(filters, -1).T.reshape(-1)
         wide = merge_groups(centred, groups, merged)
         wide = np.pad(wide, ((0, 0), (0, wide.shape[1] % 2), *((0, 0),) * len(kernel)))
         taps = wide.reshape(groups // merged, filters * merged // groups, wide.shape[1], -1)
@@ -172,7 +175,8 @@ def _packed_convolution(
 
     packed = op.graph.derived([w] if w_zero is None else [w, w_zero], ("words", groups), pack)
     window = {name: getattr(conv.op, name) for name in ("auto_pad", "dilations", "pads", "strides")}
-    made = PackedConvInteger(filters=filters, group=groups // merged, kernel_shape=kernel, **window)
+    kind, count = (DepthwiseConvInteger, groups) if depthwise else (PackedConvInteger, groups // merged)
+    made = kind(filters=filters, group=count, kernel_shape=kernel, **window)
     rank = x.fact.rank
     return op.add(made, op.Transpose(x, perm=(0, *range(2, rank), 1)), packed, x_zero)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 
 from numba_rt.graph import Dim
+from numba_rt.kernels.packing import NR
 from numba_rt.ops._op import Op
 from numba_rt.optimize.pattern import Match
 from numba_rt.optimize.rule import Builder, Rule, operator
@@ -121,6 +123,37 @@ class ShuffleIntoConv(Rule):
     def replace(op, m):
         back = np.argsort(m.shuffle.op.order(m.w.fact.shape[1]))
         return op.add(m.conv.op, m.x, m.w.constant[:, back], *m.conv.inputs[2:])
+
+
+LEAST_RUN = 6
+"""Fewest channels that are worth a tap of their own."""
+
+
+class ShuffleIntoGroups(Rule):
+    """NhwcConv(ChannelShuffle(x), w)  →  NhwcConv(x, w'), whose groups read a run of each block of x"""
+
+    def pattern(op, x, w):
+        return op.NhwcConv(op.ChannelShuffle(x, name="shuffle"), w, ..., name="conv")
+
+    def check(m):
+        conv, shape, blocks = m.conv.op, m.x.fact.shape, m.shuffle.op.groups
+        if conv.depthwise or conv.winograd or conv.shuffled > 1 or not m.w.is_constant:
+            return ""
+        if shape is None or not isinstance(shape[-1], int) or m.shuffle.op.axis % len(shape) != 3:
+            return "its channels are not known"
+        run, rest = divmod(shape[-1] // conv.group, blocks)
+        if conv.group > 1 and (rest or run < LEAST_RUN):
+            return "a group does not read long runs of channels"
+        return None
+
+    def replace(op, m):
+        conv, own, blocks = m.conv.op, m.x.fact.shape[-1] // m.conv.op.group, m.shuffle.op.groups
+        order = np.arange(own).reshape(-1, blocks).T.reshape(-1)
+        panels = -(-conv.channels // conv.group // NR)
+        w = m.w.constant.reshape(conv.group, panels, -1, own, NR)[:, :, :, order]
+        made = dataclasses.replace(conv, shuffled=blocks if conv.group > 1 else 1)
+        packed = op.constant(np.ascontiguousarray(w).reshape(-1), m.w.name)
+        return op.add(made, m.x, packed, *m.conv.inputs[2:])
 
 
 class ShuffleOfConv(Rule):
