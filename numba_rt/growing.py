@@ -1,14 +1,12 @@
 """Growing: plain runs whose caches are longer each time.
 
 A run on arrays has caches of a new length, and so a new plan. Where a model's caches can be appended to,
-copying them to buffers and back may take less time than that, while they are short: both are measured in use.
+copying them to buffers and back takes less time than that, while they are short.
 """
 
 from __future__ import annotations
 
-import math
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,12 +15,11 @@ import numpy as np
 from numba_rt.appender import Appender
 from numba_rt.appending import Appending
 from numba_rt.graph import Graph, Sym
-from numba_rt.windows import BLOCK
 
 FIRST = 8
 """Runs that each continue the one before, until copies are tried."""
-SAMPLES = 3
-"""Times of which the least counts."""
+MOST_BYTES = 1 << 24
+"""Of what is fed: copying more there and back takes as long as binding a plan of a few hundred nodes."""
 
 Into = Mapping[str, np.ndarray | None]
 Run = Callable[[Mapping[str, Any], Sequence[str] | None, Into | None], list[Any]]
@@ -35,28 +32,16 @@ class Growing:
         graph: the session's.
         appending: finds what runs on copies.
         ordinary: runs on arrays as they are.
-        clock: seconds.
     """
 
-    def __init__(
-        self,
-        graph: Graph,
-        appending: Appending,
-        ordinary: Run,
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
+    def __init__(self, graph: Graph, appending: Appending, ordinary: Run) -> None:
         self._outputs = [v.name for v in graph.outputs]
         self._appending = appending
         self._ordinary = ordinary
-        self._clock = clock
         self._watched = _watched(graph)
         """An input that is a cache, if any is."""
         self._shape: tuple[int, ...] = ()
         self._streak = 0
-        self.limit = math.inf
-        """Rows from which on copies took longer than plans."""
-        self._plain = math.inf
-        self._copying: list[float] = []
         self._last: Appender | None = None
         self._lock = threading.Lock()
 
@@ -72,9 +57,8 @@ class Growing:
             self._lock.release()
 
     def _run(self, feeds: Mapping[str, Any], wanted: Sequence[str] | None, into: Into | None) -> list[Any]:
-        rows = self._continued(feeds)
-        began = self._clock()
-        if self._streak >= FIRST and rows < self.limit and self._streak % BLOCK:
+        self._streak = self._streak + 1 if self._continues(feeds) else 0
+        if self._streak >= FIRST and _nbytes(feeds) <= MOST_BYTES:
             appender = self._appending.appender(feeds)
             names = list(wanted or self._outputs)
             if self._last is not None and self._last is not appender:
@@ -82,32 +66,23 @@ class Growing:
             self._last = appender
             found = None if appender is None else appender.run_on_copies(feeds, names, into or {})
             if found is not None:
-                self._compare(rows, self._clock() - began)
                 return found
             self._streak = 0
             if not self._appending.is_possible:
                 self._watched = None
-        made = self._ordinary(feeds, wanted, into)
-        took = self._clock() - began
-        self._plain = took if self._streak <= 1 or self._streak % BLOCK == 0 else min(self._plain, took)
-        self._copying.clear()
-        return made
+        return self._ordinary(feeds, wanted, into)
 
-    def _continued(self, feeds: Mapping[str, Any]) -> int:
-        """Rows of the cache, if it is that of the run before with some added."""
+    def _continues(self, feeds: Mapping[str, Any]) -> bool:
+        """Whether the cache is that of the run before with rows added."""
         before = self._shape
         fed = feeds.get(self._watched or "") if isinstance(feeds, Mapping) else None
         self._shape = fed.shape if isinstance(fed, np.ndarray) else ()
         grown = [n for n, m in zip(self._shape, before, strict=False) if n != m]
-        goes_on = len(self._shape) == len(before) and len(grown) == 1 and sum(self._shape) > sum(before)
-        self._streak = self._streak + 1 if goes_on else 0
-        return grown[0] if goes_on else 0
+        return len(self._shape) == len(before) and len(grown) == 1 and sum(self._shape) > sum(before)
 
-    def _compare(self, rows: int, took: float) -> None:
-        """Note how long a run on copies took; the first of a block binds its plan."""
-        self._copying.append(took)
-        if len(self._copying) > SAMPLES and min(self._copying[-SAMPLES:]) > self._plain:
-            self.limit = rows
+
+def _nbytes(feeds: Mapping[str, Any]) -> int:
+    return sum(x.nbytes for x in feeds.values() if isinstance(x, np.ndarray))
 
 
 def _watched(graph: Graph) -> str | None:
