@@ -2,6 +2,7 @@
 
 The classes mirror ONNX's own messages, fields and their names included, so that nothing of a model is
 lost between an ONNX file and a .nrt file. Absent text is "", absent lists are empty, absent messages None.
+They have neither == nor repr: to make these takes longer than all else of importing this module.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Source(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Held:
     """Elements in memory."""
 
@@ -86,7 +87,7 @@ class Held:
         return self.data
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Entry:
     """A key and its value."""
 
@@ -94,7 +95,7 @@ class Entry:
     value: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class OperatorSet:
     """A domain and the version of its operators."""
 
@@ -102,7 +103,7 @@ class OperatorSet:
     version: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class DimensionDef:
     """A size, a name, or nothing."""
 
@@ -112,14 +113,14 @@ class DimensionDef:
     denotation: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class ShapeDef:
     """Dimensions; a type without a shape is of unknown rank."""
 
     dim: Sequence[DimensionDef] = ()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class TypeDef:
     """A tensor's element type and shape, or what a sequence, map or optional holds."""
 
@@ -133,7 +134,7 @@ class TypeDef:
     denotation: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class ValueInfoDef:
     """Name and type of a value."""
 
@@ -143,7 +144,7 @@ class ValueInfoDef:
     metadata_props: Sequence[Entry] = ()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class TensorDef:
     """A stored tensor."""
 
@@ -158,7 +159,7 @@ class TensorDef:
     source: Source | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class SparseTensorDef:
     """Values that are not zero, and where they are."""
 
@@ -167,7 +168,7 @@ class SparseTensorDef:
     dims: Sequence[int] = ()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class AttributeDef:
     """An attribute: the field `type` names has the value."""
 
@@ -193,7 +194,7 @@ class AttributeDef:
     doc_string: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class NodeDef:
     """An operator by name, with the names of the values it reads and makes."""
 
@@ -210,7 +211,7 @@ class NodeDef:
     """ONNX messages as bytes, each after its length."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class AnnotationDef:
     """How a tensor is quantised."""
 
@@ -218,7 +219,7 @@ class AnnotationDef:
     quant_parameter_tensor_names: Sequence[Entry] = ()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class GraphDef:
     """Nodes, stored tensors, inputs and outputs."""
 
@@ -234,7 +235,7 @@ class GraphDef:
     metadata_props: Sequence[Entry] = ()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class FunctionDef:
     """An operator defined by other operators."""
 
@@ -252,7 +253,7 @@ class FunctionDef:
     metadata_props: Sequence[Entry] = ()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class TrainingInfoDef:
     """How a model is trained."""
 
@@ -262,7 +263,7 @@ class TrainingInfoDef:
     update_binding: Sequence[Entry] = ()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class ModelDef:
     """A graph with the versions its operators have, functions, and what is told about it."""
 

@@ -22,7 +22,7 @@ def _first(*reasons: str | None) -> str | None:
 def _is_pointwise(node: Node, residual: bool = False) -> str | None:
     """Reason why a convolution is not a product of pixels and weights."""
     conv: Any = node.op
-    if conv.depthwise or conv.group * conv.merged != 1 or prod(conv.kernel_shape) != 1:
+    if conv.depthwise or conv.group * conv.merged * conv.shuffled * prod(conv.kernel_shape) != 1:
         return "a convolution next to the depthwise one is not 1x1"
     if prod(conv.strides or (1,)) != 1 or any(conv.pads or ()):
         return "a 1x1 convolution has strides or pads"

@@ -298,7 +298,8 @@ def activation_of(op: Any) -> dict[str, Any]:
     if kind == "Relu":
         return {"lo": 0.0}
     if kind == "Gelu":
-        return {"activation": "GeluTanh" if op.approximate == "tanh" else "Gelu"}
+        tanh = getattr(op, "approximate", "none") == "tanh"  # com.microsoft's has no such attribute
+        return {"activation": "GeluTanh" if tanh else "Gelu"}
     if kind == "Swish":
         return {"activation": "Silu", "act_alpha": op.alpha}
     alpha, beta = getattr(op, "alpha", 0.0), getattr(op, "beta", 0.0)
