@@ -66,6 +66,31 @@ class Attention(Rule):
         return _split(op, made, q[1], m.v.fact.shape[-1]) if product.c_heads else made
 
 
+class WindowAttention(Rule):
+    """Attention in windows, with a mask for each that is added while windows have an axis of their own"""
+
+    def pattern(op, q, k, v, bias, window, s, t):
+        scores = op.FusedMatMul(q, k, None, None, name="scores")
+        forms = []
+        for x in (scores, scores + bias):
+            windows = op.Reshape(op.Reshape(x, s, name="split") + window, t, name="joined")
+            forms.append(op.FusedMatMul(op.Softmax(windows, name="softmax"), v, None, None, name="product"))
+        return tuple(forms)
+
+    def check(m):
+        whole, split, joined = (n.outputs[0].fact.shape for n in (m.scores, m.split, m.joined))
+        if split is None or len(split) != 5 or whole is None or split[2:] != whole[1:] or joined != whole:
+            return "the axis that is split is not that of windows"
+        mask = (split[1], 1, *whole[2:])
+        if m.window.fact.shape not in (mask, (1, *mask)) or not isinstance(split[1], int):
+            return "what is added is not a mask for each window"
+        return Attention.check(m)
+
+    def replace(op, m):
+        mask = m.window if m.window.fact.rank == 4 else op.Squeeze(m.window, np.array([0]))
+        return Attention.replace(op, Match(m.root, {**m.bound, "mask": mask}, m.nodes))
+
+
 def _unfit_bias(bias: Value | None, scores: tuple[Dim, ...]) -> str | None:
     """Why a bias is not one that is added to scores; sizes with different names may be equal."""
     if bias is None:
@@ -245,6 +270,7 @@ def _has(node: Any, position: int) -> bool:
 
 ATTENTION = (
     Attention,
+    WindowAttention,
     StandardAttention,
     AttentionOperands,
     TransposedAttention,

@@ -235,6 +235,30 @@ def _split_like(op: Builder, y: Value, x: Value) -> Value:
     return y if len(t) < 3 or t[0] == 1 else reshaped(op, y, (*s[:2], *t[1:]))
 
 
+class ScaledHeads(Rule):
+    """(a @ b) * c with a number for each head  →  (a * c) @ b"""
+
+    def pattern(op, a, b, c):
+        return op.MatMul(a, b) * c
+
+    def check(m):
+        shape, whole = m.c.fact.shape, m.root.outputs[0].fact.shape
+        if (
+            shape is None
+            or whole is None
+            or len(whole) != 4
+            or m.a.fact.rank != 4
+            or len(shape) not in (3, 4)
+        ):
+            return ""
+        if not m.c.is_constant or shape[-2:] != (1, 1) or shape[-3] != whole[1] or (1, *shape)[-4] != 1:
+            return "the factor is not a constant for each head"
+        return None
+
+    def replace(op, m):
+        return op.MatMul(op.Mul(m.a, m.c), m.b)
+
+
 class MergedChoice(Rule):
     """Where(hidden, c, merge(x)), Where(seen, merge(x), c) of scores  →  merge of the same"""
 
@@ -372,6 +396,7 @@ HEADS_OF_SCORES = (
     SoftmaxOverRows,
     TurnedScores,
     MergedSum,
+    ScaledHeads,
     MergedChoice,
     MergedSoftmax,
     SplitMerged,
