@@ -127,6 +127,11 @@ def scaled_heads(op, q, k, v, scale):
     return op.MatMul(op.Softmax(scores, axis=-1), v)
 
 
+def with_past(op, q, k, v, past_key, past_value, is_causal=True, **options):
+    options |= {"is_causal": is_causal, "q_num_heads": 2, "kv_num_heads": 1, "outputs": 3, "n_outputs": 3}
+    return op.Attention(q, k, v, None, past_key, past_value, **options)
+
+
 def one_product(op, x, axis, gather):
     """q, k and v are taken out of one product, before or after its axes are put in order."""
     shape = (0, 0, 3, 2, 4) if axis == 2 else (0, 0, 2, 3, 4)
@@ -188,6 +193,12 @@ CASES = [
     Fusion("rotary", rotated, (HEADS[0], *TABLES), ("Rotary",), ("FusedRotary",), symbolic=()),
     Fusion("other halves", swapped, (HEADS[0], *TABLES), refuses="are not the halves", symbolic=()),
     Fusion("other batch", plain, (f32(1, 3, 6, 4), *HEADS[1:]), refuses="differ in batch", symbolic=()),
+    Fusion("standard with a past", with_past, (f32(2, 6, 8), *(f32(2, 1, 6, 4, seed=s) for s in (1, 2)),
+           *(f32(2, 1, 5, 4, seed=s) for s in (3, 4))), ("StandardAttention",),
+           ("Concat", "Concat", "FusedAttention"), symbolic=()),
+    Fusion("standard with a window", lambda op, *x: with_past(op, *x, is_causal=False, left_window_size=2),
+           (f32(2, 6, 8), *(f32(2, 6, 4, seed=s) for s in (1, 2)),
+           *(f32(2, 1, 5, 4, seed=s) for s in (3, 4))), ("StandardAttention",), symbolic=()),
     Fusion("standard", lambda op, q, k, v: op.Attention(q, k, v, is_causal=True), HEADS,
            ("StandardAttention",), LEFT, symbolic=()),
 ]  # fmt: skip
