@@ -178,6 +178,8 @@ CASES = [
     Fusion("gated", gated, (*HEADS, SEEN), (*FOUND, "GatedScores"), symbolic=()),
     Fusion("keys first", keys_first, (*HEADS, f32(2, 1, 1, 6)),
            (*FOUND, "SoftmaxOverRows", "TurnedScores"), LEFT, symbolic=()),
+    Fusion("rows of no scores", lambda op, x: op.Softmax(op.Add(x, np.float32(1)), axis=2), HEADS[:1],
+           refuses="it is not of scores", symbolic=()),
     Fusion("one product, gathered", lambda op, x: one_product(op, x, 3, True), FLAT[:1], (*FOUND, "TakenOut"),
            symbolic=()),
     Fusion("one product, split", lambda op, x: one_product(op, x, 2, False), FLAT[:1],
