@@ -107,8 +107,7 @@ class File:
 
 def _is_message(source: object) -> bool:
     """Whether it is an onnx.ModelProto: there are none unless the package is imported."""
-    onnx = sys.modules.get("onnx")
-    return onnx is not None and isinstance(source, onnx.ModelProto)
+    return isinstance(source, getattr(sys.modules.get("onnx"), "ModelProto", ()))
 
 
 def _open(path: Path) -> File:
