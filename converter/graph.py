@@ -21,7 +21,7 @@ from converter.functions import MOST_NODES, Key, function_key
 from converter.order import node_name, sorted_nodes
 from converter.raw import RawNode, captured_names, check_names, names_used
 from converter.scope import Scope
-from converter.tensors import sparse_to_array, to_array
+from converter.tensors import sparse_to_array, to_arrays
 from converter.types import UNKNOWN, to_fact
 from converter.upgrades import upgrade
 from numba_rt.errors import LoadError, NumbaRtError
@@ -71,8 +71,8 @@ class Converter:
         self._add_outputs(scope, proto, where)
 
     def _add_constants(self, scope: Scope, proto: GraphDef) -> None:
-        for tensor in proto.initializer:
-            array = to_array(tensor, f"initializer {tensor.name!r}")
+        arrays = to_arrays(proto.initializer)
+        for tensor, array in zip(proto.initializer, arrays, strict=True):
             self._add_constant(scope, tensor.name, array)
         for sparse in proto.sparse_initializer:
             name = "" if sparse.values is None else sparse.values.name

@@ -7,6 +7,7 @@ import stat
 import sys
 import weakref
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,7 @@ class File:
         self.stamp = self._stamp()
         self.size = self.stamp[0]
         self._piece, self._start = b"", 0
+        self._lock = Lock()
 
     def get(self, start: int, stop: int) -> bytes:
         """Some of the bytes, of a piece that is kept for what follows."""
@@ -75,15 +77,14 @@ class File:
         return self._piece[begin : begin + stop - start]
 
     def array(self, start: int, size: int, where: str) -> np.ndarray:
-        """Some of the bytes, in memory of their own."""
+        """Some of the bytes, in memory of their own; from several threads too."""
         return self._read(start, size, f"{where} of {str(self.path)!r}")
 
     def _read(self, start: int, size: int, where: str) -> np.ndarray:
         data = np.empty(size, np.uint8)
         rest = data.data
         try:
-            self.file.seek(start)
-            while rest and (count := self.file.readinto(rest)):
+            while rest and (count := self._fill(rest, start + size - len(rest))):
                 rest = rest[count:]
             changed = self._stamp() != self.stamp
         except (OSError, ValueError) as error:
@@ -92,6 +93,13 @@ class File:
             raise LoadError(f"{where} cannot be read: the file has changed meanwhile")
         return data
 
+    def _fill(self, part: memoryview, start: int) -> int | None:
+        if hasattr(os, "preadv"):
+            return os.preadv(self.file.fileno(), [part], start)
+        with self._lock:
+            self.file.seek(start)
+            return self.file.readinto(part)
+
     def _stamp(self) -> tuple[int, int]:
         found = os.fstat(self.file.fileno())
         return found.st_size, found.st_mtime_ns
@@ -99,8 +107,7 @@ class File:
 
 def _is_message(source: object) -> bool:
     """Whether it is an onnx.ModelProto: there are none unless the package is imported."""
-    onnx = sys.modules.get("onnx")
-    return onnx is not None and isinstance(source, onnx.ModelProto)
+    return isinstance(source, getattr(sys.modules.get("onnx"), "ModelProto", ()))
 
 
 def _open(path: Path) -> File:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from numba_rt.format.definition import SparseTensorDef, TensorDef
 
 MOST_AXES = 64
 MOST_ELEMENTS = 2**48
+LARGE = 1 << 20
+"""Elements that are worth a second thread."""
 
 
 def to_array(tensor: TensorDef, where: str = "") -> np.ndarray:
@@ -32,6 +35,37 @@ def to_array(tensor: TensorDef, where: str = "") -> np.ndarray:
             raise LoadError(f"{where} has {len(items)} strings: expected {count} for dims {list(shape)}")
         return decode_strings(items, where).reshape(shape)
     return _from_bytes(tensor.source.read(where), dtype, count, where).reshape(shape)
+
+
+def to_arrays(tensors: Sequence[TensorDef]) -> list[np.ndarray]:
+    """Values of initialisers. Where they are large, two threads read them: new memory is slow to come by.
+
+    Raises:
+        LoadError: one of them is not sound; of several, the first.
+    """
+    found: list[np.ndarray | Exception] = [LoadError("not read")] * len(tensors)
+    pending = iter(range(len(tensors)))
+
+    def read() -> None:
+        for i in pending:
+            try:
+                found[i] = to_array(tensors[i], f"initializer {tensors[i].name!r}")
+            except Exception as error:
+                found[i] = error
+
+    if sum(math.prod(t.dims) for t in tensors) < LARGE:
+        read()
+    else:
+        helper = Thread(target=read)
+        helper.start()
+        read()
+        helper.join()
+    arrays = []
+    for array in found:
+        if isinstance(array, Exception):
+            raise array
+        arrays.append(array)
+    return arrays
 
 
 def sparse_to_array(sparse: SparseTensorDef, where: str) -> np.ndarray:

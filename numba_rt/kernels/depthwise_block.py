@@ -121,7 +121,7 @@ def _product(a, a_at, lda, k, b, b_at, bias, residual, table, tiles, c, c_at, ld
             tile(
                 a, a_at + row * lda, lda, table, 0, 0, 0, 1, k, b, (b_at + first) * k, 0, k * NR,
                 c, at, ldc, min(block, cols - first),
-                bias, b_at + first if has_bias else -1, residual, at if has_residual else -1, 0,
+                bias, b_at + first if has_bias != 0 else -1, residual, at if has_residual != 0 else -1, 0,
                 np.float32(1), lo, hi, least + 1 if band < higher else least, tiles,
             )  # fmt: skip
 
@@ -139,6 +139,7 @@ def depthwise_block(
     x_step, y_step, room, step, width, strips = g[16], g[17], g[18], g[19], g[20], g[21]
     expands, projects = g[23] != 0, g[24] != 0
     act1, act2, act3, address = g[29], g[30], g[31], g[32]
+    none = np.int64(0)  # a literal would have `_product` compiled a second time
     extent, lines, panels = (taps_h - 1) * dilation_h + 1, g[0] * oh, (g[4] + NR - 1) // NR
     for t in prange(tasks):
         images, deep = scratch if expands else x, scratch if projects else y
@@ -169,7 +170,7 @@ def depthwise_block(
                     at, pixels = wide + (start - base) * w * c, (high - start) * w
                     _product(
                         x, (image * h + start) * w * x_step, x_step, k, w1, c0, bias1, x, table, tiles,
-                        scratch, at, c, pixels, c, g[25] != 0, False, f[1], f[2],
+                        scratch, at, c, pixels, c, g[25], none, f[1], f[2],
                     )  # fmt: skip
                     if act1 != 0:
                         activate(address, scratch, at, pixels, c, c, act1, f[3], f[4])
@@ -194,8 +195,8 @@ def depthwise_block(
                     activate(address, deep, d_at, pixels, c, d_step, act2, f[8], f[9])
                 if projects:
                     _product(
-                        scratch, narrow, c, c, w3, 0, bias3, residual, table, tiles,
-                        y, to, y_step, pixels, n, g[27] != 0, g[28] != 0, f[11], f[12],
+                        scratch, narrow, c, c, w3, none, bias3, residual, table, tiles,
+                        y, to, y_step, pixels, n, g[27], g[28], f[11], f[12],
                     )  # fmt: skip
                     if act3 != 0:
                         activate(address, y, to, pixels, n, y_step, act3, f[13], f[14])

@@ -30,6 +30,9 @@ NC = 96 // NR
 MC = 240 // MR
 """Bands of rows of A that pass over them."""
 
+ROWS_FROM = 6
+"""Bands of rows for each task from which groups of an image are cut into rows."""
+
 NO_ROWS = np.zeros(1, np.int64)
 """The table of a plain matrix, whose rows are `lda` apart."""
 NO_VECTOR = np.zeros(1, np.float32)
@@ -107,7 +110,13 @@ def gemm(a, b, bias, residual, table, tiles, g, f, c, tasks):
     bands, panels = (m + MR - 1) // MR, (n + NR - 1) // NR
     batch = g[0] * batch1
     pieces = 1 if batch % tasks == 0 or batch >= 8 * tasks else tasks
+    # Of the groups of one image tasks take rows of pixels, as what comes before and after does.
+    by_rows = g[0] == 1 and batch1 > 1 and row_step != 0 and bands >= ROWS_FROM * tasks
+    by_rows = by_rows and taps * k * n <= m * (k + n)
+    pieces = tasks if by_rows else pieces
     row_pieces, col_pieces = divide(bands, panels, pieces)
+    if by_rows:
+        row_pieces, col_pieces = pieces, 1
     least_height, higher = m // max(bands, 1), m % max(bands, 1)
     units = batch * pieces
     act, act_address = g[20], g[21]
@@ -117,6 +126,8 @@ def gemm(a, b, bias, residual, table, tiles, g, f, c, tasks):
     for t in prange(tasks):
         for unit in range(t * units // tasks, (t + 1) * units // tasks):
             item, piece = unit // pieces, unit % pieces
+            if by_rows:
+                item, piece = unit % batch, unit // batch
             outer, inner = item // batch1, item % batch1
             a0, b0 = outer * g[10] + inner * g[11], outer * g[12] + inner * g[13]
             c0, bias0 = outer * g[14] + inner * g[15], outer * g[16] + inner * g[17]

@@ -224,15 +224,14 @@ def pixel_moments(x, channels, pixels, pieces, fold, lines, totals, moments, tas
             rows, rest = (stop - first) // fold, (stop - first) % fold * channels
             for j in range(a, a + 2 * width):
                 totals[u(j)] = 0
-            done = 0
-            while done < rows:
-                count = min(most, rows - done)
-                _row_moments(x, start + done * width, count, width, lines, a)
-                _add_moments(totals, a, width, done, lines, a, width, count)
+            done, stop_row = 0, rows + (1 if rest > 0 else 0)
+            while done < stop_row:
+                count, columns = min(most, rows - done), width
+                if done == rows:
+                    count, columns = 1, rest
+                _row_moments(x, start + done * width, count, columns, lines, a)
+                _add_moments(totals, a, width, done, lines, a, columns, count)
                 done += count
-            if rest > 0:
-                _row_moments(x, start + rows * width, 1, rest, lines, a)
-                _add_moments(totals, a, width, rows, lines, a, rest, 1)
             to = unit * 2 * channels
             for j in range(channels):
                 moments[u(to + j)] = totals[u(a + j)]

@@ -221,7 +221,7 @@ def max_pixels(x, g, layout, first, lines, maxima, y, tasks):
     out_h, out_w, begin, dense, span, width = g[4], g[5], g[17], layout[4] != 0, layout[5], layout[6]
     total, stride, step = layout[0] * out_h, g[11] * channels, g[14] * channels
     start, pixels = max(0, begin), min(width // channels, wide + begin) - max(0, begin)
-    pieces, run = pixels, channels
+    pieces, run, together = pixels, channels, out_w if dense else 1
     if x_step == channels:
         pieces, run = min(1, max(0, pixels)), pixels * channels
     for t in prange(tasks):
@@ -240,38 +240,43 @@ def max_pixels(x, g, layout, first, lines, maxima, y, tasks):
                 _max_of_runs(x, source, g[13] * wide * x_step, stop - kh, run, lines, line)
                 source += x_step
             out = row * out_w * y_step
-            if dense:
-                _max_of_runs(lines, at, step, g[8], out_w * channels, y, out)
-            elif channels >= MANY:
-                for ow in range(out_w):
-                    _max_of_runs(lines, at + ow * stride, step, g[8], channels, y, out + ow * y_step)
+            if dense or channels >= MANY:
+                for i in range(0, out_w, together):
+                    a = at + i * stride
+                    _max_of_runs(lines, a, step, g[8], together * channels, y, out + i * y_step)
             else:
                 _max_of_runs(lines, at, step, g[8], span, maxima, to)
                 _copy_pixels(maxima, to, stride, channels, out_w, y, out, y_step)
 
 
 @inline
-def _sum_of_runs(x, at, step, taps, power, n, y, to):
-    """y[to : to + n] = sums of runs of x that are `step` apart, of |x| ** power where that is not 0."""
-    tap = 1
-    if power == 0 and taps >= 3:
-        b, e = at + step, at + 2 * step
+def _sum_of_runs(x, at, step, taps, n, y, to):
+    """y[to : to + n] = sums of runs of x that are `step` apart."""
+    b, e = at + step, at + 2 * step
+    if taps >= 3:
         for i in range(n):
             y[u(to + i)] = x[u(at + i)] + x[u(b + i)] + x[u(e + i)]
-        tap = 3
+    elif taps == 2:
+        for i in range(n):
+            y[u(to + i)] = x[u(at + i)] + x[u(b + i)]
     else:
         for i in range(n):
-            y[u(to + i)] = _power(x, at + i, power)
-    while power == 0 and tap + 2 <= taps:
-        a, b = at + tap * step, at + (tap + 1) * step
+            y[u(to + i)] = x[u(at + i)]
+    for tap in range(3, taps):
+        a = at + tap * step
         for i in range(n):
-            y[u(to + i)] += x[u(a + i)] + x[u(b + i)]
-        tap += 2
-    while tap < taps:
+            y[u(to + i)] += x[u(a + i)]
+
+
+@inline
+def _sum_of_powers(x, at, step, taps, power, n, y, to):
+    """Like `_sum_of_runs`, of |x| ** power; zeros where there are no taps."""
+    for i in range(n):
+        y[u(to + i)] = 0
+    for tap in range(taps):
         a = at + tap * step
         for i in range(n):
             y[u(to + i)] += _power(x, a + i, power)
-        tap += 1
 
 
 @inline
@@ -309,7 +314,7 @@ def sum_pixels(x, g, layout, power, counts, lines, sums, y, tasks):
     out_h, out_w, begin, dense, span, width = g[4], g[5], g[17], layout[4] != 0, layout[5], layout[6]
     total, stride, step, zero = layout[0] * out_h, g[11] * channels, g[14] * channels, x.dtype.type(0)
     start, pixels = max(0, begin), min(width // channels, wide + begin) - max(0, begin)
-    pieces, run = pixels, channels
+    pieces, run, together = pixels, channels, out_w if dense else 1
     if x_step == channels:
         pieces, run = min(1, max(0, pixels)), pixels * channels
     for t in prange(tasks):
@@ -320,24 +325,21 @@ def sum_pixels(x, g, layout, power, counts, lines, sums, y, tasks):
             top = row % out_h * g[10] - g[16]
             kh, stop = _taps(top, g[13], height, g[7])
             source = ((row // out_h * height + top + kh * g[13]) * wide + start - begin) * x_step
+            row_step = g[13] * wide * x_step
             for piece in range(pieces):
                 line = at + (start + piece) * channels
-                if kh < stop:
-                    _sum_of_runs(x, source, g[13] * wide * x_step, stop - kh, power, run, lines, line)
+                if kh < stop and power == 0:
+                    _sum_of_runs(x, source, row_step, stop - kh, run, lines, line)
                 else:
-                    for i in range(line, line + run):
-                        lines[u(i)] = zero
+                    _sum_of_powers(x, source, row_step, stop - kh, power, run, lines, line)
                 source += x_step
             out, count, first = row * out_w * y_step, counts[u(1 + row % out_h)], 1 + out_h
-            if dense:
-                _sum_of_runs(lines, at, step, g[8], 0, out_w * channels, y, out)
-                _finish(y, out, channels, channels, count, counts, first, out_w, power)
-            elif channels >= MANY:
-                for ow in range(out_w):
-                    a, b = at + ow * stride, out + ow * y_step
-                    _sum_of_runs(lines, a, step, g[8], 0, channels, y, b)
-                    _finish(y, b, channels, channels, count, counts, first + ow, 1, power)
+            if dense or channels >= MANY:
+                for i in range(0, out_w, together):
+                    a, b = at + i * stride, out + i * y_step
+                    _sum_of_runs(lines, a, step, g[8], together * channels, y, b)
+                    _finish(y, b, channels, channels, count, counts, first + i, together, power)
             else:
-                _sum_of_runs(lines, at, step, g[8], 0, span, sums, to)
+                _sum_of_runs(lines, at, step, g[8], span, sums, to)
                 _finish(sums, to, stride, channels, count, counts, first, out_w, power)
                 _copy_pixels(sums, to, stride, channels, out_w, y, out, y_step)

@@ -44,6 +44,8 @@ class FusedAttention(Op):
     left: int = -1
     right: int = -1
     safe: int = 0
+    at_end: bool = False
+    """Whether queries are the last of the keys, for `left` and `right`, and not the first."""
 
     def infer(self, Q: Fact, K: Fact, V: Fact, mask: Fact | None = None, bias: Fact | None = None) -> Fact:
         q = head_shape(Q, "Q", self.heads, self.q_merged)
@@ -87,8 +89,9 @@ class FusedAttention(Op):
         y = heads_of(Y, self.heads, self.y_merged)
         heads = (q.repeated(y.shape[0], y.shape[2]), k.repeated(y.shape[0]), v.repeated(y.shape[0]), y)
         extras = Extras(
-            self.scale, self.softcap, mask, bias, left=self.left, right=self.right, safe=self.safe
-        )
+            self.scale, self.softcap, mask, bias, offset=None if self.at_end else 0, left=self.left,
+            right=self.right, safe=self.safe,
+        )  # fmt: skip
         lower_attention(low, (Q, K, V, Y), heads, extras)
 
 

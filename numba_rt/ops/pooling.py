@@ -308,9 +308,10 @@ def lower_pixels(low: Lowering, kernel: Kernel, x: View, window: Sliding, y: Vie
     g = geometry(window, x.shape[1:3])
     layout = kernels.pixel_layout(g, x.shape[0], x.shape[3], *(v.pitch or v.shape[3] for v in (x, y)))
     tasks = low.tasks(y.size * sum(window.kernel))
-    lines = [low.scratch((tasks * int(size),), x.dtype) for size in layout[:-3:-1]]
+    span, width = map(int, layout[-2:])
+    lines, windows = low.scratch((tasks * width,), x.dtype), low.scratch((tasks * span,), x.dtype)
     low.call(
-        kernel, low.span(x), low.const(g), low.const(layout), *numbers, *lines, low.span(y), tasks
+        kernel, low.span(x), low.const(g), low.const(layout), *numbers, lines, windows, low.span(y), tasks
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from converter import source
 from converter.from_onnx import FromOnnx
 from converter.messages import Model
 from converter.source import Memory
-from converter.tensors import to_array
+from converter.tensors import to_array, to_arrays
 from converter.to_onnx import to_proto
 from converter.wire import WireError, read_message
 from numba_rt.errors import LoadError
@@ -136,3 +136,24 @@ def test_a_file_that_changes_meanwhile(change: str, tmp_path: Path) -> None:
     os.truncate(path, {"truncated": 1000, "longer": len(data) + 1, "emptied": 0}[change])
     with pytest.raises(LoadError, match=r"'w' of .*m\.onnx.* has changed"):
         to_array(tensor)
+
+
+def test_many_large_tensors_are_read_by_two_threads(tmp_path: Path) -> None:
+    arrays = [LARGE * i for i in range(2 * 2**20 // LARGE.size)]
+    tensors = [numpy_helper.from_array(a, f"w{i}") for i, a in enumerate(arrays)]
+    graph = helper.make_graph([], "g", [], [], tensors)
+    path = tmp_path / "m.onnx"
+    path.write_bytes(helper.make_model(graph).SerializeToString())
+    found = to_arrays(weights(path).initializer)
+    assert [a.tobytes() for a in found] == [a.tobytes() for a in arrays]
+    for i in (7, 3):
+        tensors[i].dims[0] += 1
+    with pytest.raises(LoadError, match="'w3' has 240000 bytes"):
+        to_arrays(FromOnnx().graph(helper.make_graph([], "g", [], [], tensors)).initializer)
+
+
+def test_a_system_that_cannot_read_at_a_position(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delattr(os, "preadv", raising=False)
+    path = tmp_path / "m.onnx"
+    path.write_bytes(large().SerializeToString())
+    assert to_array(weights(path).initializer[0]).tobytes() == LARGE.tobytes()

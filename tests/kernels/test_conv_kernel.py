@@ -78,6 +78,16 @@ def test_groups(c, oc, groups, tasks):
     np.testing.assert_allclose(y, reference(x, w, window, groups) + bias, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("tasks", [1, 2, 3])
+def test_groups_of_a_large_image(tasks):
+    window = Window(1, (23, 19), 32, (3, 3), pads=(1, 1, 1, 1))
+    x, w = floats(1, 23, 19, 32), floats(40, 8, 3, 3)
+    bias, residual = floats(40), floats(1, 23, 19, 40)
+    y = run(x, w, window, 4, tasks, bias, residual)
+    expected = reference(x, w, window, 4) + bias + residual
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("own", "c", "groups", "taps"), [(4, 4, 32, 9), (3, 5, 12, 1), (2, 3, 5, 9), (6, 1, 4, 3)]
 )

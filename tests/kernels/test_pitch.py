@@ -106,7 +106,7 @@ def test_pools():
         wide = [apart(np.full(shape, np.nan, np.float32)) for _ in range(2)]
         for images, steps, (most, mean) in ((x, (c, c), y), (apart(x), (c + MORE, c + MORE), wide)):
             layout = pixel_layout(g, 2, c, *steps)
-            lines, sums = (np.empty(size, np.float32) for size in layout[:-3:-1])
+            sums, lines = (np.empty(size, np.float32) for size in layout[-2:])
             low, flat = np.float32(-9), images.reshape(-1)
             max_pixels(flat, g, layout, low, lines, sums, most.reshape(-1), 1)
             sum_pixels(flat, g, layout, 0, counts, lines, sums, mean.reshape(-1), 1)

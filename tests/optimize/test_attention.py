@@ -115,6 +115,23 @@ def keys_first(op, q, k, v, mask):
     return op.MatMul(op.Transpose(op.Softmax(scores, axis=2), perm=(0, 1, 3, 2)), v)
 
 
+def windows(op, q, k, v, bias, mask):
+    """Two items of three windows each."""
+    scores = op.Add(op.MatMul(q, op.Transpose(k, perm=(0, 1, 3, 2))), bias)
+    scores = op.Reshape(op.Add(op.Reshape(scores, i64(2, 3, 2, 5, 5)), mask), i64(6, 2, 5, 5))
+    return op.MatMul(op.Softmax(scores, axis=-1), v)
+
+
+def scaled_heads(op, q, k, v, scale):
+    scores = op.Mul(op.MatMul(q, op.Transpose(k, perm=(0, 1, 3, 2))), scale)
+    return op.MatMul(op.Softmax(scores, axis=-1), v)
+
+
+def with_past(op, q, k, v, past_key, past_value, is_causal=True, **options):
+    options |= {"is_causal": is_causal, "q_num_heads": 2, "kv_num_heads": 1, "outputs": 3, "n_outputs": 3}
+    return op.Attention(q, k, v, None, past_key, past_value, **options)
+
+
 def one_product(op, x, axis, gather):
     """q, k and v are taken out of one product, before or after its axes are put in order."""
     shape = (0, 0, 3, 2, 4) if axis == 2 else (0, 0, 2, 3, 4)
@@ -130,6 +147,7 @@ def one_product(op, x, axis, gather):
 HEADS = (f32(2, 3, 6, 4), f32(2, 3, 6, 4, seed=1), f32(2, 3, 6, 4, seed=2))
 FLAT = (f32(2, 6, 8), f32(2, 6, 8, seed=1), f32(2, 6, 8, seed=2))
 FOUND = ("Attention",)
+WINDOWS = (*(f32(6, 2, 5, 3, seed=s) for s in range(3)), f32(1, 2, 5, 5, seed=3))
 SEEN = np.random.default_rng(5).random((2, 1, 6, 6)) < 0.6
 TABLES = f32(1, 1, 6, 4, seed=1), f32(1, 1, 6, 4, seed=2)
 
@@ -160,15 +178,29 @@ CASES = [
     Fusion("gated", gated, (*HEADS, SEEN), (*FOUND, "GatedScores"), symbolic=()),
     Fusion("keys first", keys_first, (*HEADS, f32(2, 1, 1, 6)),
            (*FOUND, "SoftmaxOverRows", "TurnedScores"), LEFT, symbolic=()),
+    Fusion("rows of no scores", lambda op, x: op.Softmax(op.Add(x, np.float32(1)), axis=2), HEADS[:1],
+           refuses="it is not of scores", symbolic=()),
     Fusion("one product, gathered", lambda op, x: one_product(op, x, 3, True), FLAT[:1], (*FOUND, "TakenOut"),
            symbolic=()),
     Fusion("one product, split", lambda op, x: one_product(op, x, 2, False), FLAT[:1],
            (*FOUND, "SplitTransposed", "SqueezedTransposed"), symbolic=()),
+    Fusion("windows", lambda op, *x: windows(op, *x, f32(1, 3, 1, 5, 5, seed=4)), WINDOWS,
+           ("WindowAttention",), LEFT, symbolic=()),
+    Fusion("windows alike", lambda op, *x: windows(op, *x, f32(1, 1, 1, 5, 5)), WINDOWS,
+           refuses="not a mask for each window", symbolic=()),
+    Fusion("scaled heads", lambda op, *x: scaled_heads(op, *x, f32(3, 1, 1, seed=4)), HEADS,
+           (*FOUND, "ScaledHeads"), symbolic=()),
     Fusion("mask of another batch", plain, (f32(1, 3, 1, 4), f32(1, 3, 6, 4), f32(1, 3, 6, 4, seed=2),
            f32(2, 1, 6, 6)), symbolic=()),
     Fusion("rotary", rotated, (HEADS[0], *TABLES), ("Rotary",), ("FusedRotary",), symbolic=()),
     Fusion("other halves", swapped, (HEADS[0], *TABLES), refuses="are not the halves", symbolic=()),
     Fusion("other batch", plain, (f32(1, 3, 6, 4), *HEADS[1:]), refuses="differ in batch", symbolic=()),
+    Fusion("standard with a past", with_past, (f32(2, 6, 8), *(f32(2, 1, 6, 4, seed=s) for s in (1, 2)),
+           *(f32(2, 1, 5, 4, seed=s) for s in (3, 4))), ("StandardAttention",),
+           ("Concat", "Concat", "FusedAttention"), symbolic=()),
+    Fusion("standard with a window", lambda op, *x: with_past(op, *x, is_causal=False, left_window_size=2),
+           (f32(2, 6, 8), *(f32(2, 6, 4, seed=s) for s in (1, 2)),
+           *(f32(2, 1, 5, 4, seed=s) for s in (3, 4))), ("StandardAttention",), symbolic=()),
     Fusion("standard", lambda op, q, k, v: op.Attention(q, k, v, is_causal=True), HEADS,
            ("StandardAttention",), LEFT, symbolic=()),
 ]  # fmt: skip

@@ -66,6 +66,31 @@ class Attention(Rule):
         return _split(op, made, q[1], m.v.fact.shape[-1]) if product.c_heads else made
 
 
+class WindowAttention(Rule):
+    """Attention in windows, with a mask for each that is added while windows have an axis of their own"""
+
+    def pattern(op, q, k, v, bias, window, s, t):
+        scores = op.FusedMatMul(q, k, None, None, name="scores")
+        forms = []
+        for x in (scores, scores + bias):
+            windows = op.Reshape(op.Reshape(x, s, name="split") + window, t, name="joined")
+            forms.append(op.FusedMatMul(op.Softmax(windows, name="softmax"), v, None, None, name="product"))
+        return tuple(forms)
+
+    def check(m):
+        whole, split, joined = (n.outputs[0].fact.shape for n in (m.scores, m.split, m.joined))
+        if split is None or len(split) != 5 or whole is None or split[2:] != whole[1:] or joined != whole:
+            return "the axis that is split is not that of windows"
+        mask = (split[1], 1, *whole[2:])
+        if m.window.fact.shape not in (mask, (1, *mask)) or not isinstance(split[1], int):
+            return "what is added is not a mask for each window"
+        return Attention.check(m)
+
+    def replace(op, m):
+        mask = m.window if m.window.fact.rank == 4 else op.Squeeze(m.window, np.array([0]))
+        return Attention.replace(op, Match(m.root, {**m.bound, "mask": mask}, m.nodes))
+
+
 def _unfit_bias(bias: Value | None, scores: tuple[Dim, ...]) -> str | None:
     """Why a bias is not one that is added to scores; sizes with different names may be equal."""
     if bias is None:
@@ -107,21 +132,33 @@ def _differing_heads(m: Match, rank: int) -> str | None:
 
 
 class StandardAttention(Rule):
-    """Attention without a past  →  FusedAttention"""
+    """Attention  →  FusedAttention, and Concat(past, new) of the keys and of the values it keeps"""
+
+    all_outputs = True
 
     def pattern(op, q, k, v):
         return op.Attention(q, k, v, ..., name="attention")
 
     def check(m):
-        node = m.attention
-        if node.op.n_outputs > 1 or any(_has(node, i) for i in (4, 5, 6)):
-            return "it keeps keys and values, or their number is an input"
+        node, own = m.attention, m.attention.op
+        if own.n_outputs > 3 or _has(node, 6):
+            return "it gives the scores, or the number of keys is an input"
         if m.q.fact.dtype != FLOAT32 or any(x.fact.shape is None for x in (m.q, m.k, m.v)):
             return "it is not float32 of known rank"
-        mask = node.inputs[3] if _has(node, 3) else None
-        if mask is not None and (mask.fact.shape is None or mask.fact.shape[-1] not in (1, _keys(m.k))):
+        mask, new = node.inputs[3] if _has(node, 3) else None, _positions(m.k)
+        keys = new
+        if _has(node, 4):
+            past = node.inputs[4].fact.shape
+            if past is None or not _has(node, 5) or node.inputs[5].fact.shape is None:
+                return "the rank of the past is not known"
+            keys = past[2] + new
+            if (own.is_causal or own.left_window_size >= 0 or own.right_window_size >= 0) and (
+                new != _positions(m.q)
+            ):
+                return "queries may not be the last of the keys"
+        if mask is not None and (mask.fact.shape is None or mask.fact.shape[-1] not in (1, keys)):
             return "the mask may be shorter than the keys"
-        sizes = [x.fact.shape[-1] for x in (m.q, m.v)]
+        sizes = [x.fact.shape[-1] for x in (m.q, m.k, m.v)]
         heads = [x.fact.shape[1] if x.fact.rank == 4 else 1 for x in (m.q, m.k)]
         return None if all(isinstance(n, int) for n in (*sizes, *heads)) else "sizes are not known"
 
@@ -131,18 +168,34 @@ class StandardAttention(Rule):
         if mask is not None and mask.fact.dtype == BOOL:
             mask = op.MaskToBias(mask)
         heads = own.q_num_heads if flat else m.q.fact.shape[1]
-        kv_heads = own.kv_num_heads if flat else m.k.fact.shape[1]
-        return op.FusedAttention(
-            m.q, m.k, m.v, mask, None, heads=heads, kv_heads=kv_heads, softcap=own.softcap,
+        kv_heads = own.kv_num_heads if m.k.fact.rank == 3 else m.k.fact.shape[1]
+        past = inputs[4:6] if _has(m.attention, 4) else (None, None)
+        kept = [m.k, m.v]
+        if own.n_outputs > 1 or past[0] is not None:
+            kept = [_kept(op, x, kv_heads, old) for x, old in zip(kept, past, strict=True)]
+        made = op.FusedAttention(
+            m.q, *kept, mask, None, heads=heads, kv_heads=kv_heads, softcap=own.softcap,
             scale=own.score_scale(m.q.fact.shape[-1] // (heads if flat else 1)),
-            q_merged=flat, k_merged=m.k.fact.rank == 3, v_merged=m.v.fact.rank == 3, y_merged=flat,
+            q_merged=flat, k_merged=kept[0].fact.rank == 3, v_merged=kept[1].fact.rank == 3, y_merged=flat,
             left=own.left_window_size, right=0 if own.is_causal else own.right_window_size, safe=2,
+            at_end=past[0] is not None,
         )  # fmt: skip
+        return (made, *kept)[: len(m.attention.outputs)]
 
 
-def _keys(k: Any) -> Any:
-    """How many positions K has."""
-    return k.fact.shape[1] if k.fact.rank == 3 else k.fact.shape[2]
+def _kept(op: Builder, x: Value, heads: int, past: Value | None) -> Value:
+    """Keys or values as (batch, heads, positions, size), behind those of the past."""
+    shape = x.fact.shape
+    assert shape is not None
+    if len(shape) == 3:
+        split = op.Reshape(x, np.array([0, 0, heads, shape[2] // heads], np.int64))
+        x = op.Transpose(split, perm=HEADS)
+    return x if past is None else op.Concat(past, x, axis=2)
+
+
+def _positions(x: Any) -> Any:
+    """How many positions Q, K or V has."""
+    return x.fact.shape[1] if x.fact.rank == 3 else x.fact.shape[2]
 
 
 class SplitAttention(Rule):
@@ -245,6 +298,7 @@ def _has(node: Any, position: int) -> bool:
 
 ATTENTION = (
     Attention,
+    WindowAttention,
     StandardAttention,
     AttentionOperands,
     TransposedAttention,

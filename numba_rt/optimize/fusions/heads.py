@@ -8,7 +8,7 @@ import numpy as np
 
 from numba_rt.dtypes import FLOAT32
 from numba_rt.errors import ShapeError
-from numba_rt.graph import Dim, Node, Sym, Value
+from numba_rt.graph import Dim, Sym, Value
 from numba_rt.graph.dim import names_in
 from numba_rt.ops.shape import SizeArithmetic
 from numba_rt.optimize.rule import Builder, Rule, scalar, scale_of
@@ -162,8 +162,7 @@ class SoftmaxOverRows(Rule):
     def check(m):
         if m.x.fact.shape is None or m.x.fact.rank != 4 or m.softmax.op.axis not in (2, -2):
             return ""
-        made = m.x.producer
-        return None if made is not None and made.op.op_type in SCORES else "it is not of scores"
+        return None if _is_of_product(m.x) else "it is not of scores"
 
     def replace(op, m):
         return op.Transpose(op.Softmax(op.Transpose(m.x, perm=TURNED), axis=-1), perm=TURNED)
@@ -182,7 +181,7 @@ class TurnedScores(Rule):
             return ""
         if m.made.op.op_type == "MatMul":
             return None if all(len(s) == 4 for s in shapes) else ""
-        others = [v for v in (m.x, m.y) if _matmul(v) is None]
+        others = [v for v in (m.x, m.y) if not _is_of_product(v)]
         return None if len(others) == 1 and others[0].fact.rank in (0, 4) else ""
 
     def replace(op, m):
@@ -192,12 +191,14 @@ class TurnedScores(Rule):
         return op.add(m.made.op, *turned)
 
 
-def _matmul(x: Value) -> Node | None:
-    """The product that makes scores, perhaps scaled."""
+def _is_of_product(x: Value, steps: int = 4) -> bool:
+    """Whether a value is a product, perhaps scaled, with something added."""
     node = x.producer
-    while node is not None and node.op.op_type in ("Mul", "Div", "Add") and node.inputs[0] is not None:
-        node = node.inputs[0].producer
-    return node if node is not None and node.op.op_type == "MatMul" else None
+    if node is None or steps == 0:
+        return False
+    if node.op.op_type in ("Mul", "Div", "Add", "Where"):
+        return any(_is_of_product(v, steps - 1) for v in node.inputs if v is not None)
+    return node.op.op_type == "MatMul" and all(v is not None and not v.is_constant for v in node.inputs)
 
 
 class MergedSum(Rule):
@@ -233,6 +234,30 @@ def _split_like(op: Builder, y: Value, x: Value) -> Value:
     if own is not None and own.fact.shape is not None and own.fact.shape[:2] == s[:2]:
         return own
     return y if len(t) < 3 or t[0] == 1 else reshaped(op, y, (*s[:2], *t[1:]))
+
+
+class ScaledHeads(Rule):
+    """(a @ b) * c with a number for each head  →  (a * c) @ b"""
+
+    def pattern(op, a, b, c):
+        return op.MatMul(a, b) * c
+
+    def check(m):
+        shape, whole = m.c.fact.shape, m.root.outputs[0].fact.shape
+        if (
+            shape is None
+            or whole is None
+            or len(whole) != 4
+            or m.a.fact.rank != 4
+            or len(shape) not in (3, 4)
+        ):
+            return ""
+        if not m.c.is_constant or shape[-2:] != (1, 1) or shape[-3] != whole[1] or (1, *shape)[-4] != 1:
+            return "the factor is not a constant for each head"
+        return None
+
+    def replace(op, m):
+        return op.MatMul(op.Mul(m.a, m.c), m.b)
 
 
 class MergedChoice(Rule):
@@ -372,6 +397,7 @@ HEADS_OF_SCORES = (
     SoftmaxOverRows,
     TurnedScores,
     MergedSum,
+    ScaledHeads,
     MergedChoice,
     MergedSoftmax,
     SplitMerged,

@@ -103,4 +103,5 @@ def _weights(product: Node) -> np.ndarray:
     attributes, stored = product.op.attributes(), product.inputs[1]
     assert stored is not None and stored.constant is not None
     weights = stored.constant.T if attributes["transB"] else stored.constant
-    return (weights * np.float32(attributes["alpha"])).astype(np.float32, copy=False)
+    alpha = np.float32(attributes["alpha"])
+    return weights if alpha == 1 else weights * alpha
