@@ -77,6 +77,35 @@ def test_eight_threads_may_call_at_once(layer: str, cache: str) -> None:
     assert output.split() == ["[]", layer, str(layer != "workqueue")]
 
 
+@pytest.mark.skipif(jit.DISABLED, reason="there are no threads")
+@pytest.mark.parametrize("missing", [[], ["tbb"], ["tbb", "omp"]], ids=str)
+def test_layers_are_launched_without_numba_and_shared_with_it(missing: list[str], cache: str) -> None:
+    """Where libraries are missing, the next one is taken; Numba then finds its threads running."""
+    code = f"""
+import sys
+from numba_rt import threads
+find = threads._library
+threads._library = lambda name: None if name in {missing!r} else find(name)
+name = threads.layer().name
+assert name not in {missing!r} and "numba" not in sys.modules
+{COMMON}
+wrong = concurrent(20)
+import numba
+numba.config.THREADING_LAYER = name
+
+@numba.njit(parallel=True)
+def total(x):
+    s = 0.0
+    for i in numba.prange(x.size):
+        s += x[i]
+    return s
+
+print(wrong + concurrent(20), total(x) == x.sum(), numba.threading_layer() == name)
+"""
+    environment = {"NUMBA_RT_CACHE_DIR": cache, "NUMBA_THREADING_LAYER": "default"}
+    assert run(code, **environment).split() == ["[]", "True", "True"]
+
+
 FORK = """
 work(2, [])
 child = os.fork()
