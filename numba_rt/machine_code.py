@@ -51,7 +51,7 @@ _SYMBOL = struct.Struct("<IBBHQQ")
 _RELOCATION = struct.Struct("<QQq")
 _SYMBOLS, _RELOCATIONS, _NO_BITS = 2, 4, 8
 _WRITE, _ALLOCATED = 1, 2
-_ABSOLUTE, _COMMON = 0xFFF1, 0xFFF2
+_COMMON = 0xFFF2
 _ADDRESS_64 = 1
 """The relocation R_X86_64_64: an address, written in full."""
 
@@ -72,85 +72,117 @@ def _is_elf(code: bytes) -> bool:
 
 
 def _place(image: Image) -> int:
-    """Copies sections into memory of their own, writes addresses into them, and makes code executable."""
-    code = image.code
-    sections = _sections(code)
-    starts, size, writable = _layout(code, sections)
-    symbols = next((s for s in sections if s[1] == _SYMBOLS), None)
-    if symbols is None:
-        raise _NotHere
-    values = list(_SYMBOL.iter_unpack(code[symbols[4] : symbols[4] + symbols[5]]))
-    names = sections[symbols[6]][4]
-    commons = {n: v for n, v in enumerate(values) if v[3] == _COMMON}
-    ends = {}
-    for n, (_, _, _, _, alignment, nbytes) in commons.items():
-        writable = -(-writable // max(alignment, 1)) * max(alignment, 1)
-        ends[n], writable = writable, writable + nbytes
-    fixed = _memory(size)
-    free = _memory(writable) if writable else fixed
-    base, data = _address(fixed), _address(free)
+    """Address of the entry, with the code in executable memory of its own."""
+    return _Elf(image.code).place(image.entry)
 
-    def start(section: int) -> int:
-        offset = starts[section]
-        return (data if sections[section][2] & _WRITE else base) + offset
 
-    def value(n: int) -> int:
-        name, _, _, section, offset, _ = values[n]
-        if n in ends:
-            return data + ends[n]
-        if section == 0:
-            return _symbol(code[names + name : code.index(b"\0", names + name)].decode())
-        if section == _ABSOLUTE or section not in starts:
+class _Section(NamedTuple):
+    """An entry of the table of sections."""
+
+    name: int
+    kind: int
+    flags: int
+    address: int
+    offset: int
+    size: int
+    link: int
+    info: int
+    alignment: int
+    entry_size: int
+
+
+class _Symbol(NamedTuple):
+    """An entry of the table of symbols; `value` is an offset in a section, or an alignment."""
+
+    name: int
+    info: int
+    other: int
+    section: int
+    value: int
+    size: int
+
+
+class _Elf:
+    """An object file: its sections in memory, code and constants apart from what is written to."""
+
+    def __init__(self, code: bytes) -> None:
+        self.code = code
+        (at,) = struct.unpack_from("<Q", code, 40)
+        size, count, names = struct.unpack_from("<HHH", code, 58)
+        self.sections = [_Section(*_SECTION.unpack_from(code, at + n * size)) for n in range(count)]
+        table = next((s for s in self.sections if s.kind == _SYMBOLS), None)
+        if table is None:
             raise _NotHere
-        return start(section) + offset
+        self.symbols = [_Symbol(*entry) for entry in _SYMBOL.iter_unpack(self._content(table))]
+        self._symbol_names = self.sections[table.link].offset
+        self._section_names = self.sections[names].offset
+        self._sizes = {False: 0, True: 0}
+        self._starts = {
+            n: self._reserve(s.size, s.alignment, self._is_writable(n))
+            for n, s in enumerate(self.sections)
+            if s.flags & _ALLOCATED and s.size and not self._is_for_unwinding(s)
+        }
+        self._commons = {
+            n: self._reserve(s.size, s.value, True)
+            for n, s in enumerate(self.symbols)
+            if s.section == _COMMON
+        }
+        self._memory = {kind: _memory(size) for kind, size in self._sizes.items()}
+        self._bases = {kind: _address(memory) for kind, memory in self._memory.items()}
 
-    for n, offset in starts.items():
-        section = sections[n]
-        if section[1] != _NO_BITS:
-            target = free if section[2] & _WRITE else fixed
-            target[offset : offset + section[5]] = code[section[4] : section[4] + section[5]]
-    for section in sections:
-        if section[1] == _RELOCATIONS and section[7] in starts:
-            owner = section[7]
-            target = free if sections[owner][2] & _WRITE else fixed
-            for at, info, addend in _RELOCATION.iter_unpack(code[section[4] : section[4] + section[5]]):
-                if info & 0xFFFFFFFF != _ADDRESS_64:
-                    raise _NotHere
-                word = (value(info >> 32) + addend) & 0xFFFFFFFFFFFFFFFF
-                struct.pack_into("<Q", target, starts[owner] + at, word)
-    wanted = image.entry.encode() + b"\0"
-    entry = next(n for n, v in enumerate(values) if v[0] and code.startswith(wanted, names + v[0]))
-    _make_executable(base, len(fixed))
-    with _lock:
-        _placed.extend((fixed, free))
-    return value(entry)
+    def place(self, entry: str) -> int:
+        """Copies sections, writes addresses into them, and makes code executable."""
+        for n, start in self._starts.items():
+            if self.sections[n].kind != _NO_BITS:
+                content = self._content(self.sections[n])
+                self._memory[self._is_writable(n)][start : start + len(content)] = content
+        for section in self.sections:
+            if section.kind == _RELOCATIONS and section.info in self._starts:
+                self._relocate(section)
+        found = next(n for n, s in enumerate(self.symbols) if self._name(s) == entry)
+        _make_executable(self._bases[False], len(self._memory[False]))
+        with _lock:
+            _placed.extend(self._memory.values())
+        return self._address_of(found)
 
+    def _relocate(self, section: _Section) -> None:
+        """Writes the addresses that a section lists into the section it is about."""
+        memory, start = self._memory[self._is_writable(section.info)], self._starts[section.info]
+        for at, info, addend in _RELOCATION.iter_unpack(self._content(section)):
+            if info & 0xFFFFFFFF != _ADDRESS_64:
+                raise _NotHere
+            word = (self._address_of(info >> 32) + addend) & 0xFFFFFFFFFFFFFFFF
+            struct.pack_into("<Q", memory, start + at, word)
 
-def _sections(code: bytes) -> list[tuple[int, ...]]:
-    """name, kind, flags, address, offset, size, link, info, alignment, size of an entry."""
-    (at,) = struct.unpack_from("<Q", code, 40)
-    size, count = struct.unpack_from("<HH", code, 58)
-    return [_SECTION.unpack_from(code, at + n * size) for n in range(count)]
+    def _address_of(self, number: int) -> int:
+        symbol = self.symbols[number]
+        if number in self._commons:
+            return self._bases[True] + self._commons[number]
+        if symbol.section == 0:
+            return _symbol(self._name(symbol))
+        if symbol.section not in self._starts:
+            raise _NotHere
+        base = self._bases[self._is_writable(symbol.section)]
+        return base + self._starts[symbol.section] + symbol.value
 
+    def _reserve(self, size: int, alignment: int, is_writable: bool) -> int:
+        start = -(-self._sizes[is_writable] // max(alignment, 1)) * max(alignment, 1)
+        self._sizes[is_writable] = start + size
+        return start
 
-def _layout(code: bytes, sections: list[tuple[int, ...]]) -> tuple[dict[int, int], int, int]:
-    """Offsets of the sections that are needed, in memory for code and constants or in writable memory,
-    and the sizes of both.
-    """
-    sizes = {True: 0, False: 0}
-    starts = {}
-    for n, (name, kind, flags, _, _, size, _, _, alignment, _) in enumerate(sections):
-        if flags & _ALLOCATED and size and not _is_for_unwinding(code, sections, name, kind):
-            is_writable = bool(flags & _WRITE)
-            starts[n] = -(-sizes[is_writable] // max(alignment, 1)) * max(alignment, 1)
-            sizes[is_writable] = starts[n] + size
-    return starts, sizes[False], sizes[True]
+    def _content(self, section: _Section) -> bytes:
+        return self.code[section.offset : section.offset + section.size]
 
+    def _name(self, symbol: _Symbol) -> str:
+        start = self._symbol_names + symbol.name
+        return self.code[start : self.code.index(b"\0", start)].decode()
 
-def _is_for_unwinding(code: bytes, sections: list[tuple[int, ...]], name: int, kind: int) -> bool:
-    """Whether this is `.eh_frame`: nothing is thrown through kernels."""
-    (names,) = struct.unpack_from("<H", code, 62)
-    return code.startswith(b".eh_frame\0", sections[names][4] + name)
+    def _is_writable(self, number: int) -> bool:
+        return bool(self.sections[number].flags & _WRITE)
+
+    def _is_for_unwinding(self, section: _Section) -> bool:
+        """Whether this is `.eh_frame`: nothing is thrown through kernels."""
+        return self.code.startswith(b".eh_frame\0", self._section_names + section.name)
 
 
 def _memory(size: int) -> mmap.mmap:

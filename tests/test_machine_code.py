@@ -47,11 +47,10 @@ def test_both_ways_of_loading_give_code_that_runs(load: Any, tasks: int, image: 
 
 @pytest.mark.skipif(not IS_PLACED, reason="LLVM places it")
 def test_what_cannot_be_placed_is_left_to_llvm(image: machine_code.Image) -> None:
-    sections = machine_code._sections(image.code)
     changed = bytearray(image.code)
-    for section in sections:
-        if section[1] == machine_code._RELOCATIONS and sections[section[7]][2] & machine_code._ALLOCATED:
-            for at in range(section[4], section[4] + section[5], 24):
+    for section in machine_code._Elf(image.code).sections:
+        if section.kind == machine_code._RELOCATIONS:
+            for at in range(section.offset, section.offset + section.size, section.entry_size):
                 struct.pack_into("<I", changed, at + 8, 10)  # R_X86_64_32
     with pytest.raises(machine_code._NotHere):
         machine_code._place(image._replace(code=bytes(changed)))
