@@ -57,6 +57,19 @@ def same_dim(left: Dim, right: Dim) -> bool:
     return isinstance(left, Sym) or isinstance(right, Sym) or left == right
 
 
+def check_groups(x: Fact, w: Fact, group: int, names: tuple[str, str] = ("X", "W")) -> None:
+    """Channels of an image (b, c, ...) and filters (oc, c / group, ...) fit each other."""
+    assert x.shape is not None and w.shape is not None
+    channels, (filters, own) = x.shape[1], w.shape[:2]
+    if group < 1 or not same_dim(channels, own * group):
+        raise ShapeError(
+            f"{names[0]} = {x} has {channels} channels: expected {own} for each of {group} groups of "
+            f"{names[1]} = {w}"
+        )
+    if isinstance(filters, int) and filters % group:
+        raise ShapeError(f"{names[1]} = {w} has {filters} filters, which group = {group} does not divide")
+
+
 def broadcast_dim(left: Dim, right: Dim) -> Dim:
     """The common size of two dimensions under NumPy's rules."""
     if left == right or (not isinstance(right, Sym) and right == 1):

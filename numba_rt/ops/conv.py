@@ -20,7 +20,7 @@ from numba_rt.kernels.depthwise import depthwise, depthwise_sizes, depthwise_til
 from numba_rt.kernels.gemm import NO_ROWS, NO_VECTOR, epilogue, gemm
 from numba_rt.kernels.packing import pack_rows, packed_size
 from numba_rt.kernels.winograd import winograd, winograd_plan
-from numba_rt.ops._checks import check_dtype, check_rank, check_same_dtype, same_dim
+from numba_rt.ops._checks import check_dtype, check_groups, check_rank, check_same_dtype, same_dim
 from numba_rt.ops._lowering import Lowering, View
 from numba_rt.ops._op import OWN, Op, op
 from numba_rt.ops._strided import copy_strided
@@ -48,14 +48,8 @@ class Conv(Op):
         check_dtype(X, "X", FLOATS)
         check_rank(X, "X", at_least=3)
         check_rank(W, "W", exactly=X.rank)
+        check_groups(X, W, self.group)
         assert X.shape is not None and W.shape is not None
-        if self.group < 1 or not same_dim(X.shape[1], W.shape[1] * self.group):
-            raise ShapeError(
-                f"X = {X} has {X.shape[1]} channels: expected {W.shape[1]} for each of "
-                f"{self.group} groups of W = {W}"
-            )
-        if isinstance(W.shape[0], int) and W.shape[0] % self.group:
-            raise ShapeError(f"W = {W} has {W.shape[0]} filters, which group = {self.group} does not divide")
         if B is not None:
             check_rank(B, "B", exactly=1)
             if not same_dim((B.shape or (1,))[0], W.shape[0]):

@@ -19,7 +19,7 @@ from numba_rt.kernels.matmul_integer import (
     pack_columns_of_integers,
     packed_words,
 )
-from numba_rt.ops._checks import check_dtype, check_rank, same_dim
+from numba_rt.ops._checks import check_dtype, check_groups, check_rank, same_dim
 from numba_rt.ops._generate import lower_steps
 from numba_rt.ops._lowering import Lowering, View
 from numba_rt.ops._op import OWN, Op, op
@@ -100,13 +100,7 @@ class IntegerConvolution(Op):
         assert x.shape is not None and w.shape is not None
         if x.rank > 5:
             raise ShapeError(f"x = {x} has {x.rank - 2} spatial axes: expected at most 3")
-        if self.group < 1 or not same_dim(x.shape[1], w.shape[1] * self.group):
-            raise ShapeError(
-                f"x = {x} has {x.shape[1]} channels: "
-                f"expected {w.shape[1]} for each of {self.group} groups of {w}"
-            )
-        if isinstance(w.shape[0], int) and w.shape[0] % self.group:
-            raise ShapeError(f"w = {w} has {w.shape[0]} filters, which group = {self.group} does not divide")
+        check_groups(x, w, self.group, ("x", "w"))
         check_filters(w_zero_point, "w_zero_point", w)
         return (x.shape[0], w.shape[0], *slide_filters(self, x.shape, w.shape, self.auto_pad).sizes)
 

@@ -11,7 +11,7 @@ from numba_rt.dtypes import FLOATS
 from numba_rt.errors import ShapeError
 from numba_rt.graph import Fact
 from numba_rt.kernels.sampling import deform_taps, sample_planes
-from numba_rt.ops._checks import check_dtype, check_rank, check_same_dtype, same_dim
+from numba_rt.ops._checks import check_dtype, check_groups, check_rank, check_same_dtype, same_dim
 from numba_rt.ops._lowering import Lowering, View
 from numba_rt.ops._op import Op, op
 from numba_rt.ops._window import slide_filters
@@ -55,15 +55,9 @@ class DeformConv(Op):
         return Fact(X.dtype, (X.shape[0], W.shape[0], *window.sizes))
 
     def _check_groups(self, X: Fact, W: Fact) -> None:
-        assert X.shape is not None and W.shape is not None
+        assert X.shape is not None
         channels = X.shape[1]
-        if self.group < 1 or not same_dim(channels, W.shape[1] * self.group):
-            raise ShapeError(
-                f"X = {X} has {channels} channels: expected {W.shape[1]} for each of {self.group} groups "
-                f"of W = {W}"
-            )
-        if isinstance(W.shape[0], int) and W.shape[0] % self.group:
-            raise ShapeError(f"W = {W} has {W.shape[0]} filters, which group = {self.group} does not divide")
+        check_groups(X, W, self.group)
         if self.offset_group < 1 or (isinstance(channels, int) and channels % self.offset_group):
             raise ShapeError(
                 f"X = {X} has {channels} channels, which offset_group = {self.offset_group} does not divide"

@@ -7,7 +7,6 @@ from typing import Any
 from llvmlite import ir
 
 from numba_rt.simd.emit import FLOATS, I64, TileEmitter, Values, loop
-from numba_rt.simd.isa import ISA
 
 I16, I32 = ir.IntType(16), ir.IntType(32)
 
@@ -116,16 +115,6 @@ class IntegerEmitter(TileEmitter):
                     mask = masks[n % nv]
                     known = self.masked_load(b, place, b.select(adds, mask, nothing))
                     self.masked_store(b, added(x, known), place, mask)
-
-
-def emit_addresses(context: Any, builder: ir.IRBuilder, signature: Any, args: list[ir.Value]) -> ir.Value:
-    """Writes where the tiles are, by height."""
-    addresses = context.make_array(signature.args[0])(context, builder, args[0]).data
-    emitter = IntegerEmitter(builder.module, ISA)
-    for height in range(1, ISA.mr + 1):
-        address = builder.ptrtoint(emitter.tile(height), I64)
-        builder.store(address, builder.gep(addresses, [I64(height)]))
-    return context.get_dummy_value()
 
 
 def call_tile(context: Any, builder: ir.IRBuilder, signature: Any, args: list[ir.Value]) -> ir.Value:

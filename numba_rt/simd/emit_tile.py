@@ -10,10 +10,12 @@ from numba_rt.simd.emit import F32, I64, TILE_TYPE, TileEmitter
 from numba_rt.simd.isa import ISA
 
 
-def emit_addresses(context: Any, builder: ir.IRBuilder, signature: Any, args: list[ir.Value]) -> ir.Value:
-    """Writes where the tiles are, by height."""
+def emit_addresses(
+    kind: type[TileEmitter], context: Any, builder: ir.IRBuilder, signature: Any, args: list[ir.Value]
+) -> ir.Value:
+    """Writes where the tiles of a kind are, by height."""
     addresses = context.make_array(signature.args[0])(context, builder, args[0]).data
-    emitter = TileEmitter(builder.module, ISA)
+    emitter = kind(builder.module, ISA)
     for height in range(1, ISA.mr + 1):
         address = builder.ptrtoint(emitter.tile(height), I64)
         builder.store(address, builder.gep(addresses, [I64(height)]))

@@ -38,9 +38,10 @@ def _write_addresses(addresses):
 
 @intrinsic
 def _store_addresses(context, addresses):
-    from numba_rt.simd.emit_integer import emit_addresses
+    from numba_rt.simd.emit_integer import IntegerEmitter
+    from numba_rt.simd.emit_tile import emit_addresses
 
-    return types.void(addresses), emit_addresses
+    return types.void(addresses), functools.partial(emit_addresses, IntegerEmitter)
 
 
 def _tile(a, a_at, lda, starts, starts_at, row_step, taps, taps_at, n_taps, k, b, b_at, tap_size, panel_size,

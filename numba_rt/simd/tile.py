@@ -44,9 +44,10 @@ def _write_addresses(addresses):
 
 @intrinsic
 def _store_addresses(context, addresses):
+    from numba_rt.simd.emit import TileEmitter
     from numba_rt.simd.emit_tile import emit_addresses
 
-    return types.void(addresses), emit_addresses
+    return types.void(addresses), functools.partial(emit_addresses, TileEmitter)
 
 
 def _tile(a, a_at, lda, table, table_at, row_step, tap_step, taps, k, b, b_at, tap_size, panel_size,
