@@ -31,8 +31,7 @@ class Image(NamedTuple):
 
 def load(image: Image) -> int | None:
     """Address of the entry; nothing if a symbol is not to be had without the compiler."""
-    allocates = any(name.startswith("NRT_") and name != _DESTRUCTOR for name in image.needed)
-    if _is_elf(image.code) and not allocates:
+    if _is_elf(image.code) and not _makes_arrays(image):
         try:
             return _place(image)
         except _NotHere:
@@ -210,6 +209,11 @@ _DESTRUCTOR = "NRT_MemInfo_call_dtor"
 """Ends the life of an array that a kernel made; code for all arrays refers to it."""
 
 
+def _makes_arrays(image: Image) -> bool:
+    """Whether the kernel needs Numba's runtime."""
+    return any(name.startswith("NRT_") and name != _DESTRUCTOR for name in image.needed)
+
+
 @cache
 def _symbol(name: str) -> int:
     """Address of a function of the C library, or of the threads."""
@@ -232,6 +236,8 @@ def _link(image: Image) -> int | None:
     engine = _engine()
     for name in image.needed:
         own = threads.symbol(name)
+        if name == _DESTRUCTOR and not (_makes_arrays(image) or llvm.address_of_symbol(name)):
+            own = ctypes.cast(ctypes.pythonapi.Py_FatalError, ctypes.c_void_p).value  # never called
         if own is not None:
             llvm.add_symbol(name, own)
     if not all(map(llvm.address_of_symbol, image.needed)):
