@@ -27,6 +27,7 @@ def code_of(arg: Any) -> str:
     return np.dtype(type(arg)).str if found is None else found
 
 
+@lru_cache
 def array_code(dtype: np.dtype[Any], rank: int) -> str:
     """The type of an array."""
     return f"{dtype.str}:{rank}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -19,7 +20,7 @@ POISON = 0xCD
 Step = tuple[Callable[..., None], list[Any]]
 
 
-class Instance:
+class Instance(ABC):
     """What a run executes: `steps`; used by one run at a time."""
 
     def __init__(self, plan: Plan) -> None:
@@ -30,14 +31,15 @@ class Instance:
         self.steps: list[Step] = []
 
     @property
+    @abstractmethod
     def calls(self) -> list[Step]:
         """The calls of the plan one by one, for those who have something to do between them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def connect(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         """Put inputs and outputs into the calls."""
-        raise NotImplementedError
 
+    @abstractmethod
     def disconnect(self) -> None:
         """Let go of inputs and outputs."""
 
@@ -129,6 +131,9 @@ class FrameInstance(Instance):
                 address = address_of(arrays[index])
                 for position, offset in spots:
                     slots[position] = address + offset
+
+    def disconnect(self) -> None:
+        """Nothing to do: addresses keep nothing alive."""
 
 
 def _run_all(call: Callable[[int], int], frame: int, failed: np.ndarray, plan: Plan) -> None:

@@ -35,6 +35,7 @@ __all__ = [
     "Entry",
     "Kernel",
     "Prepared",
+    "addresses_of",
     "inline",
     "intrinsic",
     "kernel",
@@ -175,6 +176,17 @@ class Kernel:
 
     def __repr__(self) -> str:
         return f"<kernel {self.name}>"
+
+
+@functools.cache
+def addresses_of(write: Kernel, count: int) -> np.ndarray:
+    """What a kernel writes into an array of int64: addresses of functions, valid in this process. Zeros
+    where nothing is compiled.
+    """
+    addresses = np.zeros(count, np.int64)
+    if not DISABLED:
+        write(addresses)
+    return addresses
 
 
 def source_file(function: Callable[..., Any]) -> Path | None:

@@ -158,7 +158,7 @@ class _Elf:
         if number in self._commons:
             return self._bases[True] + self._commons[number]
         if symbol.section == 0:
-            return _symbol(self._name(symbol))
+            return _outside(self._name(symbol))
         if symbol.section not in self._starts:
             raise _NotHere
         base = self._bases[self._is_writable(symbol.section)]
@@ -215,7 +215,7 @@ def _makes_arrays(image: Image) -> bool:
 
 
 @cache
-def _symbol(name: str) -> int:
+def _outside(name: str) -> int:
     """Address of a function of the C library, or of the threads."""
     own = 0 if name == _DESTRUCTOR else threads.symbol(name)
     if own is not None:

@@ -63,6 +63,8 @@ _no_threads = ctypes.c_int64(0)
 
 _MODULES = {"tbb": "tbbpool", "omp": "omppool", "workqueue": "workqueue"}
 """Numba's extension modules by layer, in the order in which they are preferred."""
+_CALLED = ("numba_parallel_for", "get_num_threads")
+"""What compiled code calls, by Numba's names."""
 _LEAST_TBB = 12060
 """Interface of TBB that Numba's layer needs."""
 
@@ -70,7 +72,8 @@ _LEAST_TBB = 12060
 class _Pool(NamedTuple):
     """Functions of the layer's library."""
 
-    parallel_for: int
+    symbols: dict[str, int]
+    """Addresses of those that compiled code calls."""
     get_count: Callable[[], int]
     set_count: Callable[[int], None]
 
@@ -95,7 +98,7 @@ def layer() -> Layer:
             if _layer is None:
                 name, module = _launch()
                 _pool = _Pool(
-                    module.parallel_for,
+                    dict(zip(_CALLED, (module.parallel_for, module.get_num_threads), strict=True)),
                     ctypes.CFUNCTYPE(ctypes.c_int)(module.get_num_threads),
                     ctypes.CFUNCTYPE(None, ctypes.c_int)(module.set_num_threads),
                 )
@@ -109,14 +112,10 @@ def symbol(name: str) -> int | None:
     """Address of what compiled code calls or reads here; nothing if it is not of this module."""
     if name == NO_THREADS:
         return ctypes.addressof(_no_threads)
-    if name not in ("numba_parallel_for", "get_num_threads"):
+    if name not in _CALLED:
         return None
     launch()
-    return _pool.parallel_for if name == "numba_parallel_for" else _address(_pool.get_count)
-
-
-def _address(function: Callable[..., Any]) -> int:
-    return ctypes.cast(function, ctypes.c_void_p).value or 0  # type: ignore[arg-type]
+    return _pool.symbols[name]
 
 
 def _launch() -> tuple[str, Any]:

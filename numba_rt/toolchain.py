@@ -28,15 +28,20 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
+def _config() -> Any:
+    """Numba's settings if it is loaded, or must be: a settings file is its own to read."""
+    if "numba" not in sys.modules and not Path(".numba_config.yaml").exists():
+        return None
+    import numba
+
+    return numba.config
+
+
 def setting(name: str) -> Any:
-    """A setting of Numba's: the one in use if Numba is loaded, else what its variable says.
-
-    A settings file is Numba's to read, so where there is one, Numba is loaded.
-    """
-    if "numba" in sys.modules or Path(".numba_config.yaml").exists():
-        import numba
-
-        found = getattr(numba.config, name)
+    """A setting of Numba's: the one in use if Numba is loaded, else what its variable says."""
+    config = _config()
+    if config is not None:
+        found = getattr(config, name)
         return int(found) if name == "OPT" else found
     stated = os.environ.get(f"NUMBA_{name.removesuffix('_DEFAULT')}")
     default = _DEFAULTS[name]
@@ -57,10 +62,9 @@ def is_default(name: str) -> bool:
 
 def most_threads() -> int:
     """Threads Numba launches: `NUMBA_NUM_THREADS`, or one for each processor of this process."""
-    if "numba" in sys.modules or Path(".numba_config.yaml").exists():
-        import numba
-
-        return int(numba.config.NUMBA_NUM_THREADS)
+    config = _config()
+    if config is not None:
+        return int(config.NUMBA_NUM_THREADS)
     stated = os.environ.get("NUMBA_NUM_THREADS")
     if stated is not None:
         return int(stated)

@@ -51,14 +51,18 @@ def test_caches_of_16_bits(source: onnx.ModelProto) -> None:
     assert next(iter(bound.past.values())).data_type() == "tensor(float16)"
 
 
-def test_a_model_without_a_mask() -> None:
-    source = transformer(masked=False)
+def appends_without_padding(source: onnx.ModelProto) -> None:
     session = session_of(source)
     bound, plain = Bound(session), Plain(source)
     for part in (tokens(4), tokens(1), tokens(3), tokens(1, seed=2)):
         close(bound.step(part), plain.step(part))
     assert buffers(bound)
     assert not appender(session).is_padded
+
+
+def test_a_model_without_a_mask() -> None:
+    source = transformer(masked=False)
+    appends_without_padding(source)
 
 
 @pytest.mark.parametrize("from_mask", [True, False])
@@ -98,12 +102,7 @@ def test_a_mask_that_hides_nothing_is_not_padded() -> None:
     for node in source.graph.node:
         if node.op_type == "Equal":  # which asks where the mask is 0
             node.op_type = "Less"
-    session = session_of(source)
-    bound, plain = Bound(session), Plain(source)
-    for part in (tokens(4), tokens(1), tokens(3), tokens(1, seed=2)):
-        close(bound.step(part), plain.step(part))
-    assert buffers(bound)
-    assert not appender(session).is_padded
+    appends_without_padding(source)
 
 
 @pytest.mark.parametrize("name", ["gpt2_step_script", "llama_step_dynamo23"])

@@ -6,12 +6,11 @@ Relu and Clip are not among them: they are the limits of the kernels' results.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
 
-from numba_rt.jit import DISABLED, compiler, inline, intrinsic, kernel, u
+from numba_rt.jit import DISABLED, addresses_of, compiler, inline, intrinsic, kernel, u
 from numba_rt.kernels import math as km
 from numba_rt.llvm import ir, types
 
@@ -102,13 +101,9 @@ def _activate(y, start, rows, cols, ld, code, alpha, beta):
                 y[u(i)] = _softplus(y[u(i)])
 
 
-@functools.cache
 def activation_address() -> int:
     """Address of the compiled function, for `activate`; valid in this process."""
-    address = np.zeros(1, np.int64)
-    if not DISABLED:
-        _write_address(address)
-    return int(address[0])
+    return int(addresses_of(_write_address, 1)[0])
 
 
 @kernel

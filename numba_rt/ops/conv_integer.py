@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -122,6 +123,12 @@ class IntegerConvolution(Op):
         lower_windows(low, x, x_zero, window, columns, own, sums, last=False)
 
 
+def _axes(window: Sliding) -> Iterator[tuple[int, ...]]:
+    """Kernel, strides, dilations and sizes, for three spatial axes."""
+    for numbers in (window.kernel, window.strides, window.dilations, window.sizes):
+        yield (*(1,) * (3 - len(numbers)), *map(int, numbers))
+
+
 def lower_windows(
     low: Lowering,
     x: View,
@@ -135,13 +142,8 @@ def lower_windows(
     """sums (images, pixels, filters) of packed filters: a row for each group, with `own` columns; `last`
     says that the channels of x are.
     """
-    lead = (1,) * (5 - x.rank)
     groups, words = packed.shape
-    channels = x.shape[-1 if last else 1] // groups
-    layout = _arranged(
-        (*lead, *window.kernel), (*lead, *window.strides), (*lead, *window.dilations),
-        (*lead, *(int(n) for n in window.sizes)), groups, channels,
-    )  # fmt: skip
+    layout = _arranged(*_axes(window), groups, x.shape[-1 if last else 1] // groups)
     images = x.shape[0]
     made = centred(low, x, x_zero, window, layout, groups, last)
     pixels, filters, n_taps = layout.starts.size, groups * own, layout.taps.size
@@ -233,11 +235,8 @@ class DepthwiseConvInteger(PackedConvInteger):
     def lower(self, low: Lowering, x: View, w: View, x_zero_point: View | None, y: View) -> None:
         if y.size == 0:
             return
-        lead, window = (1,) * (5 - x.rank), self._window(x.shape)
-        kernel, strides, dilations, sizes = (
-            (*lead, *(int(n) for n in numbers))
-            for numbers in (window.kernel, window.strides, window.dilations, window.sizes)
-        )
+        window = self._window(x.shape)
+        kernel, strides, dilations, sizes = _axes(window)
         layout = _arranged(kernel, strides, dilations, sizes, 1, self.filters)
         made = centred(low, x, x_zero_point, window, layout, 1, True)
         numbers = (x.shape[0], self.filters, *layout.padded, *sizes, *strides, *kernel, *dilations)

@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from numba_rt.graph import Fact, Graph, Node, Value
-from numba_rt.ops._infer import infer, is_symbolic
+from numba_rt.ops._infer import infer, infer_node, is_symbolic
 from numba_rt.ops.control_flow import If
-from numba_rt.optimize.infer import infer_node
 from numba_rt.optimize.report import Report
 from numba_rt.optimize.rule import replace_value
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from numba_rt.dtypes import NATIVE
 from numba_rt.graph import Graph, Node, Value
+from numba_rt.ops._infer import infer_node
 from numba_rt.ops.elementwise import ABSENT, Elementwise, FusedElementwise, Step
-from numba_rt.optimize.infer import infer_node
 from numba_rt.optimize.report import Report
 
 MOST_INPUTS = 8

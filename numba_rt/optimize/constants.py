@@ -10,9 +10,8 @@ from numba_rt.graph import Graph, Node, Sym, Value
 from numba_rt.graph.dim import names_in
 from numba_rt.graph.fact import SMALL
 from numba_rt.ops._eager import run_op
-from numba_rt.ops._infer import as_dtype, is_symbolic
+from numba_rt.ops._infer import as_dtype, infer_node, is_symbolic
 from numba_rt.ops.shape import SizeArithmetic
-from numba_rt.optimize.infer import infer_node
 from numba_rt.optimize.report import Report
 from numba_rt.optimize.rule import replace_value
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from numba_rt.dtypes import FLOAT32, HALVES
 from numba_rt.graph import Graph, Node, Value
-from numba_rt.optimize.infer import infer_node
+from numba_rt.ops._infer import infer_node
 from numba_rt.optimize.report import Report
 from numba_rt.optimize.rule import Builder
 

@@ -6,8 +6,6 @@ from numba_rt.graph import Graph
 from numba_rt.ops._infer import infer_node
 from numba_rt.optimize.report import Report
 
-__all__ = ["infer_facts", "infer_node"]
-
 
 def infer_facts(graph: Graph, report: Report | None = None) -> None:
     """Set the facts of all node outputs."""

@@ -13,9 +13,9 @@ import numpy as np
 
 from numba_rt.errors import NumbaRtError
 from numba_rt.graph import Fact, Graph, Node, Value
+from numba_rt.ops._infer import infer_node
 from numba_rt.ops._op import Op
 from numba_rt.ops._registry import REGISTRY
-from numba_rt.optimize.infer import infer_node
 from numba_rt.optimize.pattern import Match, OpPattern, PatternBuilder, Variable, match
 from numba_rt.optimize.report import Report
 

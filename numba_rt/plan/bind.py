@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
-
-import numpy as np
 
 from numba_rt import jit
 from numba_rt.errors import LoadError, NumbaRtError
@@ -210,11 +208,6 @@ _entries: dict[tuple[jit.Kernel, tuple[str, ...]], jit.Entry] = {}
 """Machine code by kernel and the types of its arguments."""
 
 
-@lru_cache
-def _array_code(dtype: np.dtype[Any], rank: int) -> str:
-    return array_code(dtype, rank)
-
-
 def _code_of(arg: Any) -> str:
     """The type of an argument."""
-    return _array_code(arg.dtype, len(arg.shape)) if type(arg) is View else code_of(arg)
+    return array_code(arg.dtype, len(arg.shape)) if type(arg) is View else code_of(arg)

@@ -12,7 +12,7 @@ import functools
 
 import numpy as np
 
-from numba_rt.jit import DISABLED, intrinsic, kernel
+from numba_rt.jit import DISABLED, addresses_of, intrinsic, kernel
 from numba_rt.llvm import types
 from numba_rt.simd.isa import MAX_CHANNELS
 
@@ -26,13 +26,9 @@ WIDTHS = (1, 2, 4, 6, 7, 8)
 """Outputs of a tile."""
 
 
-@functools.cache
 def row_addresses(kernel: int, stride: int) -> np.ndarray:
     """Addresses of the tiles of a family by width, the argument `tiles` of `row_tile`."""
-    addresses = np.zeros(max(WIDTHS) + 1, np.int64)
-    if not DISABLED:
-        _WRITERS[kernel, stride](addresses)
-    return addresses
+    return addresses_of(_WRITERS[kernel, stride], max(WIDTHS) + 1)
 
 
 @intrinsic

@@ -15,20 +15,16 @@ import functools
 
 import numpy as np
 
-from numba_rt.jit import DISABLED, intrinsic, kernel
+from numba_rt.jit import DISABLED, addresses_of, intrinsic, kernel
 from numba_rt.llvm import types
 from numba_rt.simd.isa import ISA
 
 __all__ = ["integer_addresses", "integer_tile"]
 
 
-@functools.cache
 def integer_addresses() -> np.ndarray:
     """Addresses of the tiles by height, the argument `tiles` of `integer_tile`; valid in this process."""
-    addresses = np.zeros(ISA.mr + 1, np.int64)
-    if not DISABLED:
-        _write_addresses(addresses)
-    return addresses
+    return addresses_of(_write_addresses, ISA.mr + 1)
 
 
 @kernel

@@ -12,6 +12,7 @@ from numba_rt.graph import Dim, Sym, Value
 from numba_rt.graph.dim import names_in
 from numba_rt.ops.shape import SizeArithmetic
 from numba_rt.optimize.rule import Builder, Rule, scalar, scale_of
+from numba_rt.optimize.simplify import ReshapeToSame
 
 SCORES = frozenset(("MatMul", "Mul", "Div", "Add", "Where", "Softmax"))
 """What makes the values whose heads are followed."""
@@ -293,20 +294,13 @@ class MergedSoftmax(Rule):
         return _merge(op, op.Softmax(_scores(m.x), axis=-1))
 
 
-class SplitMerged(Rule):
+class SplitMerged(ReshapeToSame):
     """Reshape(merge(x), s)  →  x where x has that shape"""
 
     shared = True
 
     def pattern(op, x, s):
-        return op.Reshape(op.Reshape(x, s), op.Any(), name="last")
-
-    def check(m):
-        shape = m.last.outputs[0].fact.shape
-        return None if shape is not None and shape == m.x.fact.shape else ""
-
-    def replace(op, m):
-        return m.x
+        return op.Reshape(op.Reshape(x, s), op.Any())
 
 
 class TakenOut(Rule):
